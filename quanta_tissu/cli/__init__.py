@@ -1,0 +1,1 @@
+"""The `tissu` command: one file per sub-command, imported only when called."""

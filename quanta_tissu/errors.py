@@ -1,0 +1,56 @@
+"""The exceptions that users meet.
+
+Every message says what is wrong, with which value, and what to do about it. The command line prints them
+without a traceback; anything else that escapes is a bug of ours.
+"""
+
+from __future__ import annotations
+
+
+class TissuError(Exception):
+    """Base of every error that a user's input or environment can cause.
+
+    Args:
+        message: What is wrong, with the offending value.
+        hint: What to do about it, as a sentence; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  help: {self.hint}"
+
+
+class ConfigError(TissuError):
+    """A configuration value is unknown, malformed or contradicts another one."""
+
+    exit_code = 2
+
+
+class DataError(TissuError):
+    """A text source or a prepared dataset cannot be used as it is."""
+
+
+class TokenizerError(TissuError):
+    """A tokenizer is missing, untrained, malformed, or was given text that it must refuse."""
+
+
+class CheckpointError(TissuError):
+    """A checkpoint is missing, truncated, or belongs to another architecture."""
+
+
+class TrainingError(TissuError):
+    """Training cannot go on (not-a-number loss, full disk ...); what was saved is still there."""
+
+
+class GenerationError(TissuError):
+    """A generation request is impossible (prompt too long, contradictory settings ...)."""
+
+
+class MissingDependencyError(TissuError):
+    """An optional library is needed for what was asked."""

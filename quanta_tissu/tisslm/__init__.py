@@ -1,0 +1,1 @@
+"""TissLM: a decoder-only language model built from scratch on NumPy."""

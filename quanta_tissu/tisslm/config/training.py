@@ -1,0 +1,142 @@
+"""Tokenizer, data, optimizer, schedule and training loop, as typed and validated sections."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from quanta_tissu.tisslm.config.section import Section
+
+
+class TokenizerConfig(Section):
+    """How text becomes token ids."""
+
+    kind: Literal["bpe", "character"] = Field("bpe", description="Byte-level BPE, or one id per character.")
+    vocab_size: int = Field(4096, ge=256, description="Target size of a trained BPE vocabulary.")
+    special_tokens: bool = Field(
+        True, description="Character tokenizer: reserve ids 0-3 for PAD, BOS, EOS and UNK (off: exact counts)."
+    )
+    path: str | None = Field(None, description="Use this tokenizer file instead of training one.")
+
+
+class DataConfig(Section):
+    """Where text comes from and how it is cut into sequences."""
+
+    source: str | None = Field(None, description="A file, a folder, JSONL, a prepared dataset, or builtin:python.")
+    text_field: str = Field("text", description="Field that holds the text in JSONL lines.")
+    validation_split_ratio: float = Field(0.1, gt=0, lt=1, description="Share of the tokens kept for validation.")
+    shuffle_documents: bool = Field(True, description="Shuffle documents with train.seed before the split.")
+    windows: Literal["random", "strided", "packed"] = Field(
+        "random",
+        description="Random windows with replacement; strided windows, each once an epoch; or packed documents, "
+        "separated by EOS, with the boundary ignored in the loss.",
+    )
+    stride: int | None = Field(
+        None, ge=1, description="Distance of strided windows in tokens; null: model.context_length."
+    )
+    max_bytes: int | None = Field(None, ge=1, description="Stop reading the source after this many bytes.")
+
+
+class OptimizerConfig(Section):
+    """How gradients change weights."""
+
+    name: Literal["adamw", "adam", "sgd", "rmsprop", "lion", "muon"] = Field("adamw", description="Algorithm.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    betas: tuple[float, float] = Field(
+        (0.9, 0.95), description="Decay of the first and second moment (AdamW, Adam, Lion)."
+    )
+    eps: float = Field(1e-8, gt=0, description="Added to the denominator (AdamW, Adam, RMSProp).")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum (SGD, RMSProp, Muon).")
+    nesterov: bool = Field(True, description="Nesterov momentum (SGD, Muon).")
+    alpha: float = Field(0.99, ge=0, lt=1, description="Decay of the squared gradient (RMSProp).")
+    weight_decay: float = Field(
+        0.1, ge=0, description="Decay of matrices and embeddings; biases and norms are never decayed."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Learning-rate factor per layer below the output (1: the same everywhere)."
+    )
+    learning_rate_scales: dict[str, float] = Field(
+        default_factory=dict,
+        description="Learning-rate factor by shell pattern of the parameter's name; the first match wins.",
+    )
+    muon_learning_rate: float = Field(
+        0.02, gt=0, description="Muon's learning rate for hidden matrices; the others use AdamW."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas must lie in [0, 1); they are {self.betas}")
+        return self
+
+
+class ScheduleConfig(Section):
+    """How the learning rate changes over the run."""
+
+    name: Literal["constant", "linear", "cosine", "step", "wsd"] = Field(
+        "cosine", description="Shape after the warmup; wsd is warmup-stable-decay."
+    )
+    warmup_steps: int | None = Field(None, ge=0, description="Linear warmup, in steps; null: warmup_fraction.")
+    warmup_fraction: float = Field(0.05, ge=0, le=1, description="Linear warmup, as a share of the run.")
+    final_ratio: float = Field(0.1, ge=0, le=1, description="Last learning rate as a share of the peak.")
+    decay_fraction: float = Field(0.2, gt=0, le=1, description="wsd: share of the run that decays.")
+    step_size: int = Field(1000, ge=1, description="step: steps between two drops.")
+    gamma: float = Field(0.5, gt=0, le=1, description="step: factor of each drop.")
+
+
+class TrainConfig(Section):
+    """The training loop."""
+
+    engine: Literal["fast", "reference"] = Field("fast", description="What runs the operations.")
+    replicas: int | None = Field(
+        None, ge=1, description="Model replicas on threads, each on its share of the batch; null: one per core."
+    )
+    seed: int = Field(1337, ge=0, description="Seed of weights, data order and dropout.")
+    batch_size: int = Field(16, ge=1, description="Sequences in one micro-batch.")
+    gradient_accumulation: int = Field(1, ge=1, description="Micro-batches in one optimizer step.")
+    batch_ramp_steps: int = Field(
+        0, ge=0, description="Grow the batch linearly from batch_ramp_start to batch_size over these steps."
+    )
+    batch_ramp_start: int = Field(1, ge=1, description="First batch size of the ramp.")
+    max_steps: int | None = Field(None, ge=1, description="Optimizer steps of the whole run.")
+    max_epochs: float | None = Field(None, gt=0, description="Length of the run in epochs, instead of max_steps.")
+    max_seconds: float | None = Field(None, gt=0, description="Stop, evaluate and save after this many seconds.")
+    clip_norm: float | None = Field(1.0, gt=0, description="Clip the global gradient norm; null: off.")
+    clip_value: float | None = Field(None, gt=0, description="Clip each gradient element; null: off.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over the vocabulary.")
+    z_loss: float = Field(0.0, ge=0, description="Weight of the squared log-normaliser in the loss.")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="Evaluate and save an exponential moving average of the weights; null: off."
+    )
+    eval_interval: int = Field(250, ge=1, description="Steps between two validations.")
+    eval_steps: int = Field(200, ge=1, description="Batches of one validation, at most.")
+    log_interval: int = Field(10, ge=1, description="Steps between two lines of metrics.jsonl.")
+    histogram_interval: int | None = Field(
+        None, ge=1, description="Steps between histograms of weights and gradients per layer; null: none."
+    )
+    checkpoint_interval: int = Field(500, ge=1, description="Steps between two rolling checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Rolling checkpoints kept.")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Stop after this many validations without a better loss; null: never."
+    )
+    spike_threshold: float | None = Field(
+        None,
+        gt=0,
+        description="Skip an update whose loss or gradient norm lies this many standard deviations above the "
+        "recent mean; null: never.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.max_steps is not None and self.max_epochs is not None:
+            raise ValueError(
+                f"train.max_steps = {self.max_steps} and train.max_epochs = {self.max_epochs} are both set; "
+                "keep one of them"
+            )
+        if self.batch_ramp_steps and self.batch_ramp_start > self.batch_size:
+            raise ValueError(
+                f"train.batch_ramp_start = {self.batch_ramp_start} is larger than train.batch_size = "
+                f"{self.batch_size}"
+            )
+        return self

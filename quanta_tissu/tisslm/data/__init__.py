@@ -1,0 +1,1 @@
+"""Corpora, splits, memory-mapped token files, and the batches cut from them."""

@@ -1,0 +1,1 @@
+"""Decoding: the sampler chain, the key-value cache, batches of prompts, streaming."""

@@ -1,0 +1,1 @@
+"""Looking inside: the gradient certificate, parameters, attention."""

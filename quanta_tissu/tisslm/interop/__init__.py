@@ -1,0 +1,1 @@
+"""Other projects' formats: Hugging Face, llama2.c, GGUF."""

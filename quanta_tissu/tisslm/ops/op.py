@@ -1,0 +1,111 @@
+"""What an op is, and the registry that the harness walks.
+
+An op is a stateless pair of functions. `forward` maps inputs to outputs and says what backward will need;
+`backward` maps the gradients of the outputs to the gradients of the inputs:
+
+    forward(*inputs, **attributes)   -> (outputs, saved)
+    backward(saved, *d_outputs)      -> (d_input, ...)      one per input, None where there is none
+
+*Inputs* are positional and differentiable; *attributes* are keywords and are not (token ids, masks, numbers).
+Calling an op runs it on what it is given: NumPy arrays (the current engine's forward, nothing recorded), tape
+variables (recorded for backward) or torch tensors (the torch twin).
+
+Letters in shapes: B batch, T time (query positions), S key positions, D model width, H query heads,
+K key-value heads, E head width, F feed-forward width, V vocabulary, N rows of any kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm import engine as engines
+from quanta_tissu.tisslm.engine import Variable
+from quanta_tissu.tisslm.engine.engines import Implementation
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case on which an op is proved.
+
+    Attributes:
+        label: What is special about it, for the certificate.
+        inputs: Float64 arrays (or None for an absent optional input), away from kinks.
+        attributes: Keyword arguments.
+    """
+
+    label: str
+    inputs: tuple[Array | None, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward with its backward."""
+
+    forward: Callable[..., tuple[Any, Any]]
+    backward: Callable[..., tuple[Any, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """A differentiable operation: its readable pair, its torch twin, and the samples that prove it.
+
+    The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward` and `backward`
+    with the same signatures and is imported at first use.
+    """
+
+    name: str
+    readable: Pair
+    torch_twin: Callable[..., Any]
+    samples: Callable[[np.random.Generator], Iterator[Sample]]
+
+    def fast_twin(self) -> Implementation | None:
+        """The Numba implementation, or None where the readable one is already as fast."""
+        return _fast_twin(self.name)
+
+    def __call__(self, *inputs: Any, **attributes: Any) -> Any:
+        """Run the op on arrays, tape variables or torch tensors."""
+        for x in inputs:
+            if isinstance(x, Variable):
+                return x.tape.apply(self, inputs, attributes)
+        if "torch" in sys.modules and any(isinstance(x, sys.modules["torch"].Tensor) for x in inputs):
+            return self.torch_twin(*inputs, **attributes)
+        return engines.current().implementation(self).forward(*inputs, **attributes)[0]
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+def define(
+    name: str,
+    *,
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[..., tuple[Any, ...]],
+    torch_twin: Callable[..., Any],
+    samples: Callable[[np.random.Generator], Iterator[Sample]],
+) -> Op:
+    """Make an op and enter it in the registry, where the harness will find it."""
+    if name in REGISTRY:
+        raise ValueError(f"an op called {name!r} is already registered")
+    REGISTRY[name] = Op(name, Pair(forward, backward), torch_twin, samples)
+    return REGISTRY[name]
+
+
+@cache
+def _fast_twin(name: str) -> Implementation | None:
+    module = f"quanta_tissu.tisslm.ops.kernels.{name}"
+    if importlib.util.find_spec(module) is None:
+        return None
+    kernels = importlib.import_module(module)
+    return Pair(kernels.forward, kernels.backward)

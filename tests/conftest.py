@@ -1,0 +1,42 @@
+"""Fixtures for all tests, and the rule that what must run in CI fails there instead of skipping."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+# Shapes and element types in the ops' annotations are checked while tests run, and only then.
+if importlib.util.find_spec("beartype"):
+    from jaxtyping import install_import_hook
+
+    install_import_hook("quanta_tissu.tisslm.ops", "beartype.beartype")
+
+
+def _unavailable(reason: str) -> None:
+    if IN_CI:
+        pytest.fail(f"must run in CI: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch; its tests skip with the reason where it is absent, and fail in CI."""
+    if importlib.util.find_spec("torch") is None:
+        _unavailable("PyTorch is not installed (pip install torch==2.13.0)")
+    import torch
+
+    return torch
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; its tests skip where it is absent, and fail in CI."""
+    folder = Path(os.environ.get("TISSU_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        _unavailable(f"no shared data at {folder} (set TISSU_SHARED_DATA)")
+    return folder
