@@ -1,0 +1,190 @@
+"""The decoder-only transformer: from token ids to logits, and to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm import ops
+from quanta_tissu.tisslm.config import ModelConfig
+from quanta_tissu.tisslm.model.block import Block
+from quanta_tissu.tisslm.model.dropout import DropoutSeeds, drop
+from quanta_tissu.tisslm.model.forward_pass import ForwardPass
+from quanta_tissu.tisslm.model.initialise import initialise
+from quanta_tissu.tisslm.model.kv_cache import KVCache
+from quanta_tissu.tisslm.model.norm import make_norm
+from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
+from quanta_tissu.tisslm.model.positions import make_positions
+from quanta_tissu.tisslm.model.recorder import Recorder
+from quanta_tissu.tisslm.model.summary import Summary, summarise
+
+EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+
+
+class Decoder:
+    """A decoder-only transformer of any configured architecture.
+
+    The modules are descriptions without state; every forward pass reads the parameters it is given. Arrays make it
+    an inference pass, tape variables a training pass, torch tensors run it on PyTorch.
+
+    Args:
+        config: The architecture, with `vocab_size` resolved.
+        parameters: Values of all parameters, as `Decoder.specs(config)` names them.
+
+    Raises:
+        ConfigError: `vocab_size` is not resolved.
+    """
+
+    def __init__(self, config: ModelConfig, parameters: Parameters) -> None:
+        self.config = config
+        self.parameters = parameters
+        self.positions = make_positions(config)
+        self.blocks = [Block.make(layer, config, self.positions) for layer in range(config.n_layers)]
+        self.final_norm = make_norm("model.norm", config) if config.norm_placement == "pre" else None
+
+    @classmethod
+    def initialise(cls, config: ModelConfig, seed: int, dtype: DTypeLike = np.float32) -> Decoder:
+        """A decoder with fresh parameters drawn from `seed`."""
+        return cls(config, initialise(cls.specs(config), config, seed, dtype))
+
+    @classmethod
+    def specs(cls, config: ModelConfig) -> list[ParameterSpec]:
+        """All parameters that an architecture needs, in the order of use."""
+        if config.vocab_size is None:
+            raise ConfigError(
+                "model.vocab_size is not set", hint="set it, or let a tokenizer decide: `tissu train` does so"
+            )
+        bare = cls(config, Parameters([]))
+        specs = [ParameterSpec(EMBEDDING, (config.vocab_size, config.d_model), "embedding")]
+        specs += bare.positions.specs()
+        for block in bare.blocks:
+            specs += block.specs()
+        if bare.final_norm is not None:
+            specs += bare.final_norm.specs()
+        if not config.tie_embeddings:
+            specs.append(ParameterSpec(HEAD, (config.vocab_size, config.d_model), "matrix"))
+        return specs
+
+    def forward(
+        self,
+        ids: NDArray[np.integer[Any]],
+        *,
+        params: Mapping[str, Any] | None = None,
+        cache: KVCache | None = None,
+        padding: NDArray[np.bool_] | None = None,
+        positions: NDArray[np.integer[Any]] | None = None,
+        dropout: DropoutSeeds | None = None,
+        record: Recorder | None = None,
+    ) -> Any:
+        """Logits of the next token after every position.
+
+        Args:
+            ids: Token ids (B, T).
+            params: Tape variables or torch tensors to use instead of the decoder's own arrays.
+            cache: Keys and values of the tokens before `ids`; those of `ids` are added.
+            padding: True for real tokens, False for padding, over cached and new tokens (B, S).
+            positions: Position of every token (B, T); by default they count on from the cache.
+            dropout: Seeds of dropout while training; None: no dropout.
+            record: Collects attention weights and hidden states if given.
+
+        Returns:
+            Logits (B, T, V).
+
+        Raises:
+            ConfigError: An id lies outside the vocabulary, or a position outside the context.
+        """
+        run = self._prepare(ids, params, cache, padding, positions, dropout, record)
+        x = ops.embedding(run.params[EMBEDDING], ids=ids)
+        x = self.positions.embed(x, run)
+        x = drop(x, self.config.dropout_of("embedding"), run.dropout)
+        _record(x, record)
+        for block in self.blocks:
+            x = block(x, run)
+            _record(x, record)
+        if self.final_norm is not None:
+            x = self.final_norm(x, run)
+        if cache is not None:
+            cache.advance(ids.shape[1])
+        return ops.linear(x, run.params[EMBEDDING if self.config.tie_embeddings else HEAD])
+
+    def loss(
+        self,
+        ids: NDArray[np.integer[Any]],
+        targets: NDArray[np.integer[Any]],
+        *,
+        params: Mapping[str, Any] | None = None,
+        dropout: DropoutSeeds | None = None,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        denominator: float | None = None,
+    ) -> Any:
+        """Cross-entropy of `targets` (B, T) in nats; targets of -100 do not count.
+
+        Args:
+            ids: Token ids (B, T).
+            targets: The token that follows each of them.
+            params: As in `forward`.
+            dropout: As in `forward`.
+            label_smoothing: Share of the target spread evenly over the vocabulary.
+            z_loss: Weight of the squared log-normaliser.
+            denominator: What the summed loss is divided by; the number of targets that count by default.
+        """
+        logits = self.forward(ids, params=params, dropout=dropout)
+        return ops.cross_entropy(
+            logits,
+            targets=targets,
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+            denominator=denominator,
+        )
+
+    def summary(self) -> Summary:
+        """Parameters, FLOPs and bytes by part."""
+        return summarise(self.config, self.parameters)
+
+    def _prepare(
+        self,
+        ids: NDArray[np.integer[Any]],
+        params: Mapping[str, Any] | None,
+        cache: KVCache | None,
+        padding: NDArray[np.bool_] | None,
+        positions: NDArray[np.integer[Any]] | None,
+        dropout: DropoutSeeds | None,
+        record: Recorder | None,
+    ) -> ForwardPass:
+        """Check what was given and gather it."""
+        if ids.ndim != 2:
+            raise ConfigError(f"token ids must have shape (batch, time); they have shape {ids.shape}")
+        if ids.size and (ids.min() < 0 or ids.max() >= (self.config.vocab_size or 0)):
+            raise ConfigError(
+                f"token ids must lie in [0, {self.config.vocab_size}); they range from {ids.min()} to {ids.max()}",
+                hint="encode the text with the tokenizer that belongs to this model",
+            )
+        start = 0 if cache is None else cache.length
+        if positions is None:
+            positions = np.arange(start, start + ids.shape[1])[None]
+        if positions.size and positions.max() >= self.config.context_length:
+            raise ConfigError(
+                f"position {positions.max()} is outside the context of {self.config.context_length} tokens",
+                hint="shorten the input, or train with a larger model.context_length",
+            )
+        used = self.parameters if params is None else params
+        return ForwardPass(
+            used, positions, _dtype_of(used[EMBEDDING]), cache, padding, dropout, record
+        )
+
+
+def _dtype_of(parameter: Any) -> np.dtype[Any]:
+    """Element type of an array, a tape variable or a torch tensor (float32 for types NumPy does not have)."""
+    name = str(parameter.dtype).removeprefix("torch.")
+    return np.dtype(name if name in ("float32", "float64") else "float32")
+
+
+def _record(x: Any, record: Recorder | None) -> None:
+    if record is not None:
+        record.hidden.append(getattr(x, "value", x))
