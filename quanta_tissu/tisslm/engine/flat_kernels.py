@@ -1,0 +1,58 @@
+"""Numba kernels of `flat.py`, otherwise identical to the readable versions there.
+
+They take scalars as Python floats (float64) and round them to the arrays' type once, as NumPy does, so that all
+arithmetic on float32 arrays is in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm.engine.jit import kernel
+
+Flat = NDArray[Any]
+
+
+@kernel
+def sum_into(total: Flat, part: Flat) -> None:
+    """Add `part` to `total`."""
+    for i in range(total.size):
+        total[i] += part[i]
+
+
+@kernel
+def squared_norm(x: Flat) -> float:
+    """Sum of squares in float64."""
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@kernel
+def adamw_step(
+    param: Flat,
+    grad: Flat,
+    m: Flat,
+    v: Flat,
+    keep: float,
+    rate: float,
+    v_correction: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    grad_scale: float,
+) -> None:
+    """One pass over parameters, gradient and both moments."""
+    real = param.dtype.type
+    keep_, rate_, correction_ = real(keep), real(rate), real(v_correction)
+    eps_, scale_ = real(eps), real(grad_scale)
+    beta1_, beta2_, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
+    for i in range(param.size):
+        g = grad[i] * scale_
+        m[i] = beta1_ * m[i] + rest1 * g
+        v[i] = beta2_ * v[i] + rest2 * g * g
+        param[i] = keep_ * param[i] - rate_ * m[i] / (np.sqrt(v[i] * correction_) + eps_)
