@@ -132,7 +132,7 @@ class TrainConfig(Section):
         if self.max_steps is not None and self.max_epochs is not None:
             raise ValueError(
                 f"train.max_steps = {self.max_steps} and train.max_epochs = {self.max_epochs} are both set; "
-                "keep one of them"
+                "keep one of them and set the other to null"
             )
         if self.batch_ramp_steps and self.batch_ramp_start > self.batch_size:
             raise ValueError(
