@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from quanta_tissu.errors import ConfigError
 
 
+@runtime_checkable
 class Implementation(Protocol):
     """A forward with its backward: the readable pair of an op, or the pair of its fast twin."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.tisslm.engine.jit import kernel
+from quanta_tissu.tisslm.engine.jit import kernel, summing_kernel
 
 Flat = NDArray[Any]
 
@@ -23,7 +23,7 @@ def sum_into(total: Flat, part: Flat) -> None:
         total[i] += part[i]
 
 
-@kernel
+@summing_kernel
 def squared_norm(x: Flat) -> float:
     """Sum of squares in float64."""
     total = 0.0

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# What LLVM may assume of floating-point arithmetic. Reordering sums is what makes them vectorisable. Not-a-number
-# and infinity keep their meaning (no `nnan`, no `ninf`): a mask is -inf, and a diverging run must be seen.
-FAST_MATH = frozenset({"arcp", "contract", "nsz", "reassoc"})
+# What LLVM may assume of floating-point arithmetic: multiply-adds may be fused and the sign of zero may change.
+# Not-a-number and infinity keep their meaning (no `nnan`, no `ninf`): a mask is -inf, and divergence must be seen.
+_FAST_MATH = frozenset({"contract", "nsz"})
 
 # Kernels call these files' functions, which become part of the kernels' compiled code.
 _SHARED_SOURCES = (Path(__file__), Path(__file__).with_name("vector_math.py"))
@@ -38,10 +38,23 @@ def kernel(function: Function) -> Function:
     A kernel may call functions of its own file and of `vector_math.py`; of no other, because Numba's cache only
     looks at the files named here. Where no cache folder is writable, kernels are compiled in every process.
     """
+    return _compile(function, _FAST_MATH)
+
+
+def summing_kernel(function: Function) -> Function:
+    """A kernel whose sums may be reordered, without which they cannot be vectorised.
+
+    Only for sums of many terms: the same freedom lets LLVM rewrite (1 - β) g + β v as g - β (g - v), which is less
+    accurate.
+    """
+    return _compile(function, _FAST_MATH | {"reassoc"})
+
+
+def _compile(function: Function, fast_math: frozenset[str]) -> Function:
     import numba
 
     _announce_compilation()
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(FAST_MATH))(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast_math))(function)
     try:
         compiled.enable_caching()
     except RuntimeError:  # no folder is writable: neither beside the source nor in the user's cache

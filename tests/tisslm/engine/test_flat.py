@@ -69,7 +69,7 @@ def test_adamw_follows_the_paper_over_several_steps(dtype):
             theta -= lr * (first / (1 - beta1**step)) / (math.sqrt(second / (1 - beta2**step)) + eps)
             exact[i] = (theta, first, second)
     for got, column in zip((param, m, v), zip(*exact, strict=True), strict=True):
-        # Where terms cancel, rounding is relative to the terms, so errors are measured against the largest element.
+        # Where terms cancel, rounding is relative to the terms, so the largest element is the measure.
         error = np.max(np.abs(got - np.array(column))) / np.max(np.abs(column))
         assert error < 4 * np.finfo(dtype).eps
 
