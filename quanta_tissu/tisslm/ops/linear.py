@@ -1,4 +1,4 @@
-"""Linear layer: y = x Wᵀ + b."""
+"""Linear layer: y = x Wᵀ + b (Goodfellow et al. 2016, *Deep Learning*, section 6.5.6 for the gradient)."""
 
 from __future__ import annotations
 
@@ -57,4 +57,11 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("no bias", (x[0], weight, None))
 
 
-linear = define("linear", forward=forward, backward=backward, torch_twin=torch_twin, samples=samples)
+linear = define(
+    "linear",
+    forward=forward,
+    backward=backward,
+    torch_twin=torch_twin,
+    samples=samples,
+    source="Goodfellow et al. 2016, Deep Learning, section 6.5.6",
+)

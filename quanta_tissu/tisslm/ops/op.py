@@ -59,7 +59,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """A differentiable operation: its readable pair, its torch twin, and the samples that prove it.
+    """A differentiable operation: its readable pair, its torch twin, the samples that prove it, and its source.
 
     The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward` and `backward`
     with the same signatures and is imported at first use.
@@ -69,6 +69,7 @@ class Op:
     readable: Pair
     torch_twin: Callable[..., Any]
     samples: Callable[[np.random.Generator], Iterator[Sample]]
+    source: str
 
     def fast_twin(self) -> Implementation | None:
         """The Numba implementation, or None where the readable one is already as fast."""
@@ -94,11 +95,24 @@ def define(
     backward: Callable[..., tuple[Any, ...]],
     torch_twin: Callable[..., Any],
     samples: Callable[[np.random.Generator], Iterator[Sample]],
+    source: str,
 ) -> Op:
-    """Make an op and enter it in the registry, where the harness will find it."""
+    """Make an op and enter it in the registry, where the harness will find it.
+
+    Args:
+        name: Its name, also that of its module and of its fast twin's module.
+        forward: `forward(*inputs, **attributes) -> (outputs, saved)`, readable NumPy.
+        backward: `backward(saved, *d_outputs) -> d_inputs`, readable NumPy.
+        torch_twin: The same function of torch tensors, differentiated by autograd.
+        samples: The cases on which the op is proved.
+        source: Where the formula comes from (paper, equation), for the certificate.
+
+    Raises:
+        ValueError: The name is taken.
+    """
     if name in REGISTRY:
         raise ValueError(f"an op called {name!r} is already registered")
-    REGISTRY[name] = Op(name, Pair(forward, backward), torch_twin, samples)
+    REGISTRY[name] = Op(name, Pair(forward, backward), torch_twin, samples, source)
     return REGISTRY[name]
 
 

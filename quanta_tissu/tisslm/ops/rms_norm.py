@@ -51,4 +51,11 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("eps matters", (x * 1e-2, weight), {"eps": 1e-3})
 
 
-rms_norm = define("rms_norm", forward=forward, backward=backward, torch_twin=torch_twin, samples=samples)
+rms_norm = define(
+    "rms_norm",
+    forward=forward,
+    backward=backward,
+    torch_twin=torch_twin,
+    samples=samples,
+    source="Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4",
+)

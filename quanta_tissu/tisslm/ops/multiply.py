@@ -1,0 +1,52 @@
+"""Multiply elementwise, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from quanta_tissu.tisslm.ops.broadcasting import sum_to_shape
+from quanta_tissu.tisslm.ops.op import Sample, define
+
+
+def forward(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "..."], Any]:
+    """Multiply elementwise: z = x ⊙ y."""
+    return np.asarray(x * y), (x, y)
+
+
+def backward(saved: Any, dz: Float[np.ndarray, "..."]) -> tuple[np.ndarray, np.ndarray]:
+    """Differentiate L(z), with dz = ∂L/∂z.
+
+    The slope in one factor is the other; what broadcasting repeated collects the gradient of all its copies:
+
+        dx = dz ⊙ y summed to the shape of x
+        dy = dz ⊙ x summed to the shape of y
+    """
+    x, y = saved
+    return sum_to_shape(np.asarray(dz * y), x.shape), sum_to_shape(np.asarray(dz * x), y.shape)
+
+
+def torch_twin(x: Any, y: Any) -> Any:
+    """The same in PyTorch."""
+    return x * y
+
+
+def samples(rng: np.random.Generator) -> Iterator[Sample]:
+    """Equal shapes, and broadcasting by a missing axis and by an axis of one."""
+    x = rng.normal(size=(2, 3, 4))
+    yield Sample("same shape", (x, rng.normal(size=(2, 3, 4))))
+    yield Sample("broadcast", (x, rng.normal(size=(3, 1))))
+    yield Sample("scalar", (rng.normal(size=(3,)), rng.normal(size=())))
+
+
+multiply = define(
+    "multiply",
+    forward=forward,
+    backward=backward,
+    torch_twin=torch_twin,
+    samples=samples,
+    source="product rule",
+)

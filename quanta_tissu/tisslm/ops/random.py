@@ -1,0 +1,29 @@
+"""The random masks of dropout, a pure function of a seed, so that every engine draws the same ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool
+
+
+def keep_mask(shape: tuple[int, ...], p: float, seed: tuple[int, ...]) -> Bool[np.ndarray, "..."]:
+    """Draw which elements dropout keeps: True with probability 1 - p, independently.
+
+    The generator is the counter-based Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
+    1, 2, 3"), keyed by a hash of the whole seed, so that neighbouring seeds give unrelated masks.
+
+    Args:
+        shape: Shape of the mask.
+        p: Probability of dropping an element, 0 <= p < 1.
+        seed: Non-negative integers that name the mask: run, step, call site and so on.
+
+    Returns:
+        Boolean array of that shape.
+
+    Raises:
+        ValueError: p is not a probability below one.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"a dropout probability is at least 0 and below 1; it is {p}")
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    return generator.random(shape, dtype=np.float32) >= p
