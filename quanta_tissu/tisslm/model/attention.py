@@ -13,6 +13,7 @@ from quanta_tissu.tisslm.model.forward_pass import ForwardPass
 from quanta_tissu.tisslm.model.linear import Linear
 from quanta_tissu.tisslm.model.parameter import ParameterSpec
 from quanta_tissu.tisslm.model.positions import Positions
+from quanta_tissu.tisslm.ops.attention import attention_weights
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class SelfAttention:
         if run.cache is not None:
             k, v = run.cache.update(self.layer, k, v)
         if run.recorder is not None:
-            weights = ops.attention_weights(
+            weights = attention_weights(
                 *(getattr(x, "value", x) for x in (q, k)), window=config.sliding_window, key_mask=run.key_mask
             )
             run.recorder.attention.append(weights)

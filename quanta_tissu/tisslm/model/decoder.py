@@ -174,9 +174,7 @@ class Decoder:
                 hint="shorten the input, or train with a larger model.context_length",
             )
         used = self.parameters if params is None else params
-        return ForwardPass(
-            used, positions, _dtype_of(used[EMBEDDING]), cache, padding, dropout, record
-        )
+        return ForwardPass(used, positions, _dtype_of(used[EMBEDDING]), cache, padding, dropout, record)
 
 
 def _dtype_of(parameter: Any) -> np.dtype[Any]:
