@@ -13,7 +13,7 @@ class TokenizerConfig(Section):
     """How text becomes token ids."""
 
     kind: Literal["bpe", "character"] = Field("bpe", description="Byte-level BPE, or one id per character.")
-    vocab_size: int = Field(4096, ge=256, description="Target size of a trained BPE vocabulary.")
+    vocab_size: int = Field(4096, ge=257, description="Target size of a trained BPE vocabulary, in tokens.")
     special_tokens: bool = Field(
         True, description="Character tokenizer: reserve ids 0-3 for PAD, BOS, EOS and UNK (off: exact counts)."
     )

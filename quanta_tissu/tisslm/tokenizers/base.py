@@ -103,14 +103,7 @@ class Tokenizer(ABC):
         """Ids of a text that `_check_text` let through."""
 
     def _check_text(self, text: str, allow_special: bool) -> None:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise TokenizerError(
-                f"the text has a lone surrogate {text[error.start]!r} at position {error.start}, which UTF-8 "
-                "cannot express",
-                hint="read the text with errors='replace', or remove the character",
-            ) from None
+        check_unicode(text)
         if allow_special:
             return
         found = [(text.find(token), token) for token in self.special_tokens]
@@ -172,3 +165,19 @@ class Tokenizer(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.vocab_size:,} tokens>"
+
+
+def check_unicode(text: str) -> None:
+    """Refuse text that UTF-8 cannot express.
+
+    Raises:
+        TokenizerError: The text has half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"the text has a lone surrogate {text[error.start]!r} at position {error.start}, which UTF-8 cannot "
+            "express",
+            hint="read the text with errors='replace', or remove the character",
+        ) from None
