@@ -34,6 +34,12 @@ class GenerateConfig(Section):
     )
     seed: int | None = Field(None, ge=0, description="Seed of the sampler; null: a fresh one each time.")
     num_samples: int = Field(1, ge=1, description="Completions per prompt.")
+    kv_cache: bool = Field(
+        True, description="Keep the keys and values of past tokens; off recomputes all of them for every token."
+    )
+    prefill_chunk: int | None = Field(
+        None, ge=1, description="Feed prompts in pieces of this many tokens, to save memory; null: at once."
+    )
     logprobs: int | None = Field(
         None, ge=0, description="Return log-probabilities of the chosen and of this many top tokens."
     )

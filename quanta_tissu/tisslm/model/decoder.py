@@ -80,6 +80,7 @@ class Decoder:
         positions: NDArray[np.integer[Any]] | None = None,
         dropout: DropoutSeeds | None = None,
         record: Recorder | None = None,
+        last_only: bool = False,
     ) -> Any:
         """Logits of the next token after every position.
 
@@ -91,9 +92,11 @@ class Decoder:
             positions: Position of every token (B, T); by default they count on from the cache.
             dropout: Seeds of dropout while training; None: no dropout.
             record: Collects attention weights and hidden states if given.
+            last_only: Compute logits after the last position alone, which is all that generation reads of a
+                prompt; for inference, not on tape variables.
 
         Returns:
-            Logits (B, T, V).
+            Logits (B, T, V), or (B, 1, V).
 
         Raises:
             ConfigError: An id lies outside the vocabulary, or a position outside the context.
@@ -106,6 +109,8 @@ class Decoder:
         for block in self.blocks:
             x = block(x, run)
             _record(x, record)
+        if last_only:
+            x = x[:, -1:]
         if self.final_norm is not None:
             x = self.final_norm(x, run)
         if cache is not None:

@@ -1,0 +1,152 @@
+"""Sequences that grow together in one batch: prefill, single steps, and what happens when the context is full.
+
+Rows have different lengths but share the columns of one key-value cache, so they are aligned at their right ends:
+
+    column      0   1   2   3   4
+    row 0       .   .   To  be  or        . padding, masked out of attention
+    row 1       It  is  not so  bad
+    position    0…1 in row 0 for "To be": every row counts its positions from its own first token
+
+Nothing a row computes depends on the rows beside it. It can differ in the last bits from the same row alone,
+because matrix products of other shapes round differently (the tests state by how much).
+
+A row that has filled the context slides: it keeps the most recent half of the context (rounded down, at least one
+token), the new token included, reads that again from position 0, and goes on. Re-reading costs one prefilled token
+per generated one, and is exact for every kind of positions; moving cached keys would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm.engine import Engine, use
+from quanta_tissu.tisslm.generate.processors import Ids
+from quanta_tissu.tisslm.model.decoder import Decoder
+from quanta_tissu.tisslm.model.kv_cache import KVCache
+
+Array = NDArray[Any]
+
+
+class GrowingBatch:
+    """Token sequences and the logits of the token that follows each.
+
+    Args:
+        decoder: The model.
+        prompts: Ids of each row, at least one; of a prompt longer than the context the last part is read.
+        room: Tokens that will be appended at most, for the size of the cache.
+        chunk: Read prompts in pieces of this many tokens; None: at once.
+        kv_cache: Keep keys and values; otherwise every step reads everything again.
+        engine: What runs the ops; the current engine by default.
+
+    Attributes:
+        windows: For each row the ids that the model sees, at most the context length.
+        logits: Logits of the next token of each row, (B, V).
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        prompts: Sequence[Sequence[int]],
+        *,
+        room: int,
+        chunk: int | None = None,
+        kv_cache: bool = True,
+        engine: Engine | None = None,
+    ) -> None:
+        self.windows = [list(prompt[-decoder.config.context_length :]) for prompt in prompts]
+        self._decoder = decoder
+        self._room = room
+        self._chunk = chunk
+        self._kv_cache = kv_cache
+        self._engine = engine
+        self.logits, self._cache = self._read(self.windows, room)
+
+    def append(self, ids: Ids) -> None:
+        """Append one token to every row, ids (B,), and update the logits."""
+        limit = self._decoder.config.context_length
+        slid = []
+        for row, token in enumerate(ids.tolist()):
+            window = self.windows[row]
+            window.append(token)
+            if len(window) > limit:
+                del window[: -max(1, limit // 2)]
+                slid.append(row)
+        self._room -= 1
+        if self._cache is None or len(slid) == len(self.windows):
+            self.logits, self._cache = self._read(self.windows, self._room)
+            return
+        cache = self._with_space(self._cache)
+        lengths = np.array([len(window) for window in self.windows])
+        padding = _padding(lengths, cache.length + 1)
+        self.logits = self._forward(ids[:, None], cache, padding, lengths[:, None] - 1)
+        if slid:
+            # What the step computed for these rows belongs to the old window; put the new one in its place.
+            windows = [self.windows[row] for row in slid]
+            self.logits[slid], reread = self._read(windows, 0)
+            if reread is not None:
+                columns = slice(cache.length - reread.length, cache.length)
+                cache.keys[:, slid, columns] = reread.keys
+                cache.values[:, slid, columns] = reread.values
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows, in this order; repeats become rows of their own."""
+        self.windows = [list(self.windows[row]) for row in rows]
+        self.logits = self.logits[rows]
+        if self._cache is not None:
+            self._cache = self._cache.select(rows)
+
+    def _read(self, windows: Sequence[Sequence[int]], room: int) -> tuple[Array, KVCache | None]:
+        """Read whole rows from the start: logits (B, V), and a cache with room for more."""
+        lengths = np.array([len(window) for window in windows])
+        width = int(lengths.max())
+        ids = np.zeros((len(windows), width), dtype=np.int64)
+        for row, window in enumerate(windows):
+            ids[row, width - len(window) :] = window
+        positions = np.maximum(np.arange(width) - (width - lengths[:, None]), 0)
+        padding = _padding(lengths, width)
+        if not self._kv_cache:
+            return self._forward(ids, None, padding, positions), None
+        config = self._decoder.config
+        dtype = self._decoder.parameters.flat.dtype
+        cache = KVCache.allocate(config, len(windows), min(config.context_length, width + room), dtype)
+        step = self._chunk or width
+        for start in range(0, width, step):
+            end = min(start + step, width)
+            seen = None if padding is None else padding[:, :end]
+            logits = self._forward(ids[:, start:end], cache, seen, positions[:, start:end])
+        return logits, cache
+
+    def _forward(self, ids: Ids, cache: KVCache | None, padding: Array | None, positions: Array) -> Array:
+        """Run the model on (B, T) ids; logits after the last of them, (B, V)."""
+        # Never across a `yield`: the engine is a context variable, and would leak to whoever holds the iterator.
+        with use(self._engine) if self._engine is not None else nullcontext():
+            logits: Array = self._decoder.forward(
+                ids, cache=cache, padding=padding, positions=positions, last_only=True
+            )
+        return logits[:, -1]
+
+    def _with_space(self, cache: KVCache) -> KVCache:
+        """Make a full cache forget the columns that have become padding in every row.
+
+        There are some: no row, without its newest token, fills the context, or it would have slid.
+        """
+        if cache.length == cache.capacity:
+            used = max(map(len, self.windows)) - 1
+            dead = cache.length - used
+            cache.keys[:, :, :used] = cache.keys[:, :, dead : cache.length]
+            cache.values[:, :, :used] = cache.values[:, :, dead : cache.length]
+            cache.truncate(used)
+        return cache
+
+
+def _padding(lengths: NDArray[np.int64], columns: int) -> NDArray[np.bool_] | None:
+    """True for real tokens of right-aligned rows, (B, columns); None if there is no padding at all."""
+    if (lengths == columns).all():
+        return None
+    mask: NDArray[np.bool_] = np.arange(columns) >= columns - lengths[:, None]
+    return mask
