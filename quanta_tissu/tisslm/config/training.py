@@ -33,9 +33,18 @@ class DataConfig(Section):
         "separated by EOS, with the boundary ignored in the loss.",
     )
     stride: int | None = Field(
-        None, ge=1, description="Distance of strided windows in tokens; null: model.context_length."
+        None, ge=1, description="Distance of strided or packed windows in tokens; null: model.context_length."
     )
     max_bytes: int | None = Field(None, ge=1, description="Stop reading the source after this many bytes.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stride is not None and self.windows == "random":
+            raise ValueError(
+                f"data.stride = {self.stride} means nothing to data.windows = random; choose strided or packed "
+                "windows, or leave the stride out"
+            )
+        return self
 
 
 class OptimizerConfig(Section):

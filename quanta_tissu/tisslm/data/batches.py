@@ -212,7 +212,7 @@ def evaluation_batches(
     """The same batches at every call: windows that do not overlap, evenly spread over the stream.
 
     Without a limit, or where the stream fits, every token but the first is a target exactly once: the last window
-    may be partial and is then filled up with ignored targets. The last batch may have fewer than `batch_size` rows.
+    may be partial and is then filled up with ignored targets. The last batch may have fewer than B rows.
 
     Args:
         tokens: The stream to evaluate (N,).
