@@ -34,6 +34,16 @@ def torch():
 
 
 @pytest.fixture(scope="session")
+def transformers(torch):
+    """Hugging Face's transformers on PyTorch; its tests skip with the reason where it is absent, and fail in CI."""
+    if importlib.util.find_spec("transformers") is None:
+        _unavailable("transformers is not installed (pip install transformers)")
+    import transformers
+
+    return transformers
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; its tests skip where it is absent, and fail in CI."""
     folder = Path(os.environ.get("TISSU_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
