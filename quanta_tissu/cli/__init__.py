@@ -1,1 +1,17 @@
 """The `tissu` command: one file per sub-command, imported only when called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run `tissu` and exit; the entry point of the installed command.
+
+    Args:
+        args: The command line without the program's name; null takes the process's.
+    """
+    from quanta_tissu.cli.app import run
+
+    raise SystemExit(run(args))

@@ -1,0 +1,319 @@
+"""`tissu doctor`: what is here, does it compute correctly and how fast, and what to do where it does not."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from quanta_tissu import __version__
+from quanta_tissu.cli import environment
+from quanta_tissu.cli.failures import ExitCode
+
+GIB = 1 << 30
+Status = Literal["ok", "warning", "broken"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    Attributes:
+        name: What was looked at.
+        status: `warning` limits something; `broken` makes results wrong or impossible.
+        detail: What was found.
+        remedy: What to do about it.
+        values: The numbers in `detail`, for programs.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def check_python() -> Check:
+    """The interpreter and the system."""
+    detail = f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
+    return Check("Python", "ok", detail, values={"python": platform.python_version(), "tissu": __version__})
+
+
+def check_cores() -> Check:
+    """Physical cores this process may use."""
+    from quanta_tissu.tisslm.engine.threads import available_cores
+
+    cores, logical = available_cores(), os.cpu_count() or 1
+    return Check(
+        "Cores", "ok", f"{cores} usable of {logical} logical", values={"cores": cores, "logical": logical}
+    )
+
+
+def check_memory() -> Check:
+    """Total and available memory."""
+    total, available = environment.memory()
+    values = {"total": total, "available": available}
+    if total is None:
+        return Check("Memory", "ok", "the system does not tell", values=values)
+    detail = f"{total / GIB:.1f} GiB" + ("" if available is None else f", {available / GIB:.1f} GiB available")
+    if available is not None and available < GIB:
+        remedy = "close other programs, or choose a small model and batch"
+        return Check("Memory", "warning", detail, remedy, values)
+    return Check("Memory", "ok", detail, values=values)
+
+
+def check_numpy() -> Check:
+    """NumPy and the library behind its matrix products."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    name = environment.blas()
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    threads = pools[0]["num_threads"] if pools else None
+    detail = f"{np.__version__} with {name}" + (f", {threads} threads" if threads else "")
+    values = {"numpy": np.__version__, "blas": name, "blas_threads": threads}
+    if not any(known in name.lower() for known in ("openblas", "mkl", "accelerate", "blis")):
+        remedy = "install NumPy from PyPI (`pip install --force-reinstall numpy`), which brings OpenBLAS"
+        return Check("NumPy", "warning", f"{detail}: slow matrix products", remedy, values)
+    return Check("NumPy", "ok", detail, values=values)
+
+
+def check_numba() -> Check:
+    """Numba, which the fast engine needs."""
+    if environment.package_version("numba") is None:
+        remedy = "`pip install numba` gives the fast engine; the reference engine works without"
+        return Check("Numba", "warning", "not installed: only the reference engine", remedy)
+    import numba
+
+    return Check("Numba", "ok", f"{numba.__version__}", values={"numba": numba.__version__})
+
+
+def check_optional() -> Check:
+    """Libraries that add something and that nothing else waits for."""
+    uses = {"torch": "torch", "transformers": "transformers", "matplotlib": "matplotlib"}
+    versions = {name: environment.package_version(package) for name, package in uses.items()}
+    detail = ", ".join(f"{name} {found or 'not installed'}" for name, found in versions.items())
+    return Check("Optional", "ok", detail, values=versions)
+
+
+def check_kernel_cache() -> Check:
+    """Whether compiled kernels can be kept between runs."""
+    beside = Path(__file__).parents[1] / "tisslm" / "ops" / "kernels"
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    folders = [Path(named)] if named else [beside, Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))]
+    for folder in folders:
+        if _writable(folder):
+            return Check("Kernel cache", "ok", f"{folder} is writable")
+    return Check(
+        "Kernel cache",
+        "warning",
+        f"not writable: {', '.join(map(str, folders))}; kernels are compiled again in every run",
+        "set NUMBA_CACHE_DIR to a folder you may write to",
+    )
+
+
+def check_disk() -> Check:
+    """Whether runs can be written to the current folder."""
+    folder = Path.cwd()
+    free = shutil.disk_usage(folder).free
+    detail, values = f"{folder}: {free / GIB:.1f} GiB free", {"free": free}
+    if not _writable(folder):
+        remedy = "change to a folder you may write to, or give `tissu train --out` one"
+        return Check("Disk", "broken", f"{folder} is not writable", remedy, values)
+    if free < GIB:
+        return Check("Disk", "warning", detail, "checkpoints and token files need room: free some", values)
+    return Check("Disk", "ok", detail, values=values)
+
+
+def check_gradients() -> Check:
+    """The gradient of a tiny model against a central difference, in float64."""
+    import numpy as np
+
+    decoder, loss = _tiny_model(np.float64)
+    flat = decoder.parameters.flat
+    gradient = _gradient(decoder, "reference")
+    direction = np.random.default_rng(0).standard_normal(flat.size) * (gradient != 0)
+    step = 1e-5 / np.linalg.norm(direction)
+    flat += step * direction
+    above = loss()
+    flat -= 2 * step * direction
+    difference = (above - loss()) / (2 * step)
+    error = abs(difference - gradient @ direction) / abs(difference)
+    detail, values = f"relative error {error:.1e} against a central difference", {"relative_error": error}
+    if not error < 1e-6:
+        return Check("Gradients", "broken", detail, _REINSTALL, values)
+    return Check("Gradients", "ok", detail, values=values)
+
+
+def check_engines() -> Check:
+    """The fast engine's gradients against the reference engine's, in float32."""
+    import numpy as np
+
+    if environment.package_version("numba") is None:
+        return Check("Engines", "warning", "the fast engine is not available", "`pip install numba`")
+    decoder, _ = _tiny_model(np.float32)
+    reference, fast = _gradient(decoder, "reference"), _gradient(decoder, "fast")
+    error = float(np.linalg.norm(fast - reference) / np.linalg.norm(reference))
+    detail = f"fast and reference gradients differ by {error:.1e} (relative)"
+    if not error < 1e-5:
+        return Check("Engines", "broken", detail, _REINSTALL, {"relative_error": error})
+    return Check("Engines", "ok", detail, values={"relative_error": error})
+
+
+def check_speed() -> Check:
+    """Matrix products per second in float32, which bound the speed of training."""
+    import numpy as np
+
+    size, rounds = 768, 0
+    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    b = a.T.copy()
+    a @ b  # the first product starts BLAS's threads
+    start = time.perf_counter()
+    while (seconds := time.perf_counter() - start) < 0.3:
+        a @ b
+        rounds += 1
+    gflops = 2 * size**3 * rounds / seconds / 1e9
+    return Check("Speed", "ok", f"{gflops:.0f} GFLOP/s in float32 matrix products", values={"gflops": gflops})
+
+
+_REINSTALL = (
+    "results would be wrong: reinstall NumPy, Numba and quanta-tissu in a fresh virtual environment, "
+    "and report it if that does not help"
+)
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    check_python,
+    check_cores,
+    check_memory,
+    check_numpy,
+    check_numba,
+    check_optional,
+    check_kernel_cache,
+    check_disk,
+    check_gradients,
+    check_engines,
+    check_speed,
+)
+
+
+def examine(check: Callable[[], Check]) -> Check:
+    """Run one check; whatever it raises is a finding, not the end of the examination."""
+    try:
+        return check()
+    except Exception as error:
+        name = check.__name__.removeprefix("check_").replace("_", " ").capitalize()
+        return Check(name, "broken", f"{type(error).__name__}: {error}", _REINSTALL)
+
+
+def _tiny_model(dtype: Any) -> tuple[Any, Callable[[], float]]:
+    """A two-layer modern decoder and its loss on fixed tokens."""
+    from quanta_tissu.tisslm.config import ModelConfig
+    from quanta_tissu.tisslm.engine import engines
+    from quanta_tissu.tisslm.model.decoder import Decoder
+
+    # A large init_std, so that every term of the gradient matters.
+    config = ModelConfig(
+        vocab_size=17, context_length=8, n_layers=2, d_model=16, n_heads=4, n_kv_heads=2, init_std=0.5
+    )
+    decoder = Decoder.initialise(config, seed=0, dtype=dtype)
+
+    def loss() -> float:
+        with engines.use("reference"):
+            return float(decoder.loss(*_tokens()))
+
+    return decoder, loss
+
+
+def _gradient(decoder: Any, engine: str) -> Any:
+    """Gradient of the tiny model's loss over its flat parameter buffer."""
+    from quanta_tissu.tisslm.engine import engines
+    from quanta_tissu.tisslm.engine.tape import Tape
+
+    gradient = decoder.parameters.like()
+    with engines.use(engine):
+        tape = Tape()
+        params = {
+            name: tape.variable(value, grad_buffer=gradient[name]) for name, value in decoder.parameters.items()
+        }
+        tape.backward(decoder.loss(*_tokens(), params=params))
+    return gradient.flat
+
+
+def _tokens() -> tuple[Any, Any]:
+    import numpy as np
+
+    ids = np.random.default_rng(0).integers(0, 17, size=(2, 9))
+    return ids[:, :-1], ids[:, 1:]
+
+
+def _writable(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent  # it would be created there
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(as_json: bool) -> None:
+    """Check this machine and this installation, and say what to do.
+
+    Looks at Python, cores, memory, NumPy with its BLAS, Numba, optional libraries and disk; proves a tiny model's
+    gradient against finite differences and the fast engine against the reference engine; measures matrix products.
+    The exit code is 1 if something is broken.
+
+    \b
+    Examples:
+      tissu doctor
+      tissu doctor --json > report.json
+    """
+    if not as_json:
+        # Compiling kernels takes a while the first time; say so rather than seem to hang.
+        importlib.import_module("quanta_tissu.tisslm.engine.jit").on_first_compile(
+            lambda: click.echo("compiling kernels, once on this machine …", err=True)
+        )
+    checks = [examine(check) for check in CHECKS]
+    statuses = {check.status for check in checks}
+    worst: Status = "broken" if "broken" in statuses else "warning" if "warning" in statuses else "ok"
+    if as_json:
+        click.echo(json.dumps({"status": worst, "checks": [asdict(check) for check in checks]}))
+    else:
+        _print(checks, worst)
+    if worst == "broken":
+        click.get_current_context().exit(ExitCode.FAILURE)
+
+
+def _print(checks: list[Check], worst: Status) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    marks = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "broken": ("BROKEN", "bold red")}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for check in checks:
+        detail = Text(check.detail)
+        if check.remedy:
+            detail.append(f"\nhelp: {check.remedy}", style="cyan")
+        table.add_row(check.name, Text(*marks[check.status]), detail)
+    console = Console(soft_wrap=False)
+    console.print(table)
+    endings = {
+        "ok": "Everything works.",
+        "warning": "Everything works, with the limits above.",
+        "broken": "Something is broken.",
+    }
+    console.print(endings[worst])

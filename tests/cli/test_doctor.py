@@ -1,0 +1,133 @@
+"""`tissu doctor` finds what is there, and says what to do where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from quanta_tissu.cli import doctor, environment
+from quanta_tissu.cli.doctor import CHECKS, Check, examine
+
+
+def test_a_working_machine(tissu):
+    outcome = tissu("doctor", "--json")
+    assert outcome.code == 0
+    result = json.loads(outcome.out)
+    assert result["status"] in {"ok", "warning"}
+    assert len(result["checks"]) == len(CHECKS)
+    by_name = {check["name"]: check for check in result["checks"]}
+    assert by_name["Gradients"]["values"]["relative_error"] < 1e-6
+    assert by_name["Engines"]["values"]["relative_error"] < 1e-5
+    assert by_name["Speed"]["values"]["gflops"] > 1
+    assert by_name["Cores"]["values"]["cores"] >= 1
+
+
+def test_the_table_names_every_check(tissu):
+    outcome = tissu("doctor")
+    assert outcome.code == 0
+    for name in ("Python", "NumPy", "Numba", "Gradients", "Engines", "GFLOP/s"):
+        assert name in outcome.out
+
+
+class TestFindings:
+    def test_a_wrong_gradient_is_found(self, monkeypatch):
+        gradient = doctor._gradient
+
+        def off_by_a_little(decoder, engine):
+            flat = gradient(decoder, engine)
+            flat[np.abs(flat).argmax()] *= 1.001
+            return flat
+
+        monkeypatch.setattr(doctor, "_gradient", off_by_a_little)
+        check = doctor.check_gradients()
+        assert check.status == "broken"
+        assert "reinstall" in check.remedy
+
+    def test_engines_that_disagree_are_found(self, monkeypatch):
+        gradient = doctor._gradient
+        monkeypatch.setattr(
+            doctor,
+            "_gradient",
+            lambda decoder, engine: gradient(decoder, engine) * (1 + 1e-3 * (engine == "fast")),
+        )
+        assert doctor.check_engines().status == "broken"
+
+    def test_a_broken_check_ends_with_exit_code_1_and_a_remedy(self, tissu, monkeypatch):
+        def check_nothing() -> Check:
+            raise ImportError("libopenblas.so.0: cannot open shared object file")
+
+        monkeypatch.setattr(doctor, "CHECKS", (check_nothing, doctor.check_python))
+        outcome = tissu("doctor")
+        assert outcome.code == 1
+        assert "BROKEN" in outcome.out
+        assert "libopenblas.so.0" in outcome.out
+        assert "help: results would be wrong" in " ".join(outcome.out.split())
+        assert json.loads(tissu("doctor", "--json").out)["status"] == "broken"
+
+    def test_without_numba_there_is_advice_but_nothing_is_broken(self, monkeypatch):
+        real = environment.package_version
+        monkeypatch.setattr(environment, "package_version", lambda name: None if name == "numba" else real(name))
+        for check in (doctor.check_numba(), doctor.check_engines()):
+            assert check.status == "warning"
+            assert "pip install numba" in check.remedy
+
+    def test_a_slow_blas_is_a_warning(self, monkeypatch):
+        monkeypatch.setattr(environment, "blas", lambda: "lapack_lite 0")
+        assert doctor.check_numpy().status == "warning"
+
+    @pytest.mark.parametrize(("available", "status"), [(1 << 20, "warning"), (1 << 34, "ok"), (None, "ok")])
+    def test_memory(self, monkeypatch, available, status):
+        monkeypatch.setattr(environment, "memory", lambda: (1 << 34, available))
+        assert doctor.check_memory().status == status
+
+    def test_a_system_that_does_not_tell_its_memory(self, monkeypatch):
+        monkeypatch.setattr(environment, "memory", lambda: (None, None))
+        assert "does not tell" in doctor.check_memory().detail
+
+    def test_a_folder_that_cannot_be_written_is_broken(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(doctor, "_writable", lambda folder: False)
+        check = doctor.check_disk()
+        assert check.status == "broken"
+        assert "--out" in check.remedy
+        assert doctor.check_kernel_cache().status == "warning"
+
+    def test_little_room_on_the_disk_is_a_warning(self, monkeypatch):
+        usage = doctor.shutil.disk_usage(".")._replace(free=1 << 20)
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
+        assert doctor.check_disk().status == "warning"
+
+    def test_the_cache_folder_can_be_named(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "deep" / "cache"))
+        assert str(tmp_path / "deep" / "cache") in doctor.check_kernel_cache().detail
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_read_only_folder_is_recognised(self, tmp_path):
+        tmp_path.chmod(0o500)
+        assert not doctor._writable(tmp_path)
+
+
+def test_a_check_that_raises_is_a_finding():
+    def check_kernel_cache() -> Check:
+        raise RuntimeError("no luck")
+
+    check = examine(check_kernel_cache)
+    assert (check.name, check.status, check.detail) == ("Kernel cache", "broken", "RuntimeError: no luck")
+
+
+class TestEnvironment:
+    def test_memory_is_plausible(self):
+        total, available = environment.memory()
+        assert total is None or total > 1 << 28
+        assert available is None or total is None or 0 < available <= total
+
+    def test_a_containers_limit_counts(self, monkeypatch):
+        files = {"/sys/fs/cgroup/memory.max": "1000", "/sys/fs/cgroup/memory.current": "400"}
+        monkeypatch.setattr(environment, "_read", lambda path: files.get(path, ""))
+        assert environment.memory() == (1000, 600)
+
+    def test_a_package_that_is_not_installed(self):
+        assert environment.package_version("no-such-package-anywhere") is None
