@@ -19,7 +19,7 @@ def test_equals_torch(torch, monkeypatch, nesterov, dtype, tolerance):
     sizes = [a * b for a, b in SHAPES]
     offsets = np.cumsum([0, *sizes])
     flat = rng.normal(size=offsets[-1]).astype(dtype)
-    matrices = [Matrix(int(o), *shape, 0.5, 0.1) for o, shape in zip(offsets, SHAPES, strict=True)]
+    matrices = [Matrix(int(o), *shape, 0.5, 0.1) for o, shape in zip(offsets[:-1], SHAPES, strict=True)]
     tensors = [torch.tensor(m.view(flat).copy(), requires_grad=True) for m in matrices]
     ours = Muon(flat, [], matrices, learning_rate=1.0, muon_learning_rate=0.04, momentum=0.9, nesterov=nesterov)
     theirs = torch.optim.Muon(tensors, lr=0.02, weight_decay=0.1, momentum=0.9, nesterov=nesterov)
