@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -48,11 +47,8 @@ class TestFindings:
 
     def test_engines_that_disagree_are_found(self, monkeypatch):
         gradient = doctor._gradient
-        monkeypatch.setattr(
-            doctor,
-            "_gradient",
-            lambda decoder, engine: gradient(decoder, engine) * (1 + 1e-3 * (engine == "fast")),
-        )
+        factors = {"reference": 1.0, "fast": 1.001}
+        monkeypatch.setattr(doctor, "_gradient", lambda model, engine: gradient(model, engine) * factors[engine])
         assert doctor.check_engines().status == "broken"
 
     def test_a_broken_check_ends_with_exit_code_1_and_a_remedy(self, tissu, monkeypatch):
@@ -104,10 +100,10 @@ class TestFindings:
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "deep" / "cache"))
         assert str(tmp_path / "deep" / "cache") in doctor.check_kernel_cache().detail
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-    def test_a_read_only_folder_is_recognised(self, tmp_path):
-        tmp_path.chmod(0o500)
-        assert not doctor._writable(tmp_path)
+    def test_a_place_where_nothing_can_be_written_is_recognised(self, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        assert doctor._writable(tmp_path / "new" / "folder")
+        assert not doctor._writable(tmp_path / "file")
 
 
 def test_a_check_that_raises_is_a_finding():

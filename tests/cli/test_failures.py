@@ -36,7 +36,7 @@ def test_what_cannot_be_done_has_exit_code_1(capsys):
 
 def test_a_system_error_names_the_file(tmp_path, capsys):
     with pytest.raises(FileNotFoundError) as caught:
-        open(tmp_path / "missing")
+        (tmp_path / "missing").read_text()
     assert report(caught.value) == ExitCode.FAILURE
     assert capsys.readouterr().err == f"error: No such file or directory: {tmp_path / 'missing'}\n"
 
