@@ -35,7 +35,7 @@ def torch():
 
 @pytest.fixture(scope="session")
 def transformers(torch):
-    """Hugging Face's transformers on PyTorch; its tests skip with the reason where it is absent, and fail in CI."""
+    """Transformers on PyTorch; its tests skip with the reason where it is absent, and fail in CI."""
     if importlib.util.find_spec("transformers") is None:
         _unavailable("transformers is not installed (pip install transformers)")
     import transformers
