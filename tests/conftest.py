@@ -10,6 +10,13 @@ import pytest
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
+# No deadline: how long an example takes depends on what else the machine is doing.
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("tissu", deadline=None)
+    settings.load_profile("tissu")
+
 # Shapes and element types in the ops' annotations are checked while tests run, and only then.
 if importlib.util.find_spec("beartype"):
     from jaxtyping import install_import_hook

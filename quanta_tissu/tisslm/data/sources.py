@@ -24,8 +24,8 @@ from quanta_tissu.tisslm.data.splitmix import permutation
 JSON_LINES_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _PROSE = ".txt .text .md .markdown .rst .tex .org .adoc .html .htm .xml .csv .tsv"
 _CODE = (
-    ".py .pyi .pyx .c .h .cc .cpp .hpp .rs .go .java .kt .scala .swift .js .jsx .ts .tsx .css .sh .sql .rb .php .pl "
-    ".lua .r .jl .hs .ml .lisp .clj .ex .erl .f90 .zig .tiss .json .yaml .yml .toml .ini .cfg"
+    ".py .pyi .pyx .c .h .cc .cpp .hpp .rs .go .java .kt .scala .swift .js .jsx .ts .tsx .css .sh .sql .rb .php "
+    ".pl .lua .r .jl .hs .ml .lisp .clj .ex .erl .f90 .zig .tiss .json .yaml .yml .toml .ini .cfg"
 )
 TEXT_SUFFIXES = frozenset(_PROSE.split()) | frozenset(_CODE.split())
 """What counts as text in a folder, beside JSONL; a file named directly may have any name."""

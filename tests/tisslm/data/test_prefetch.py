@@ -7,7 +7,7 @@ import time
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quanta_tissu.tisslm.data.prefetch import Prefetcher
@@ -18,7 +18,6 @@ def prefetching_threads() -> list[threading.Thread]:
 
 
 @given(start=st.integers(0, 100), count=st.integers(0, 20), depth=st.integers(1, 5))
-@settings(deadline=None)
 def test_items_come_in_order_from_the_start(start, count, depth):
     with Prefetcher(lambda number: number * number, start, depth=depth) as upcoming:
         assert list(islice(upcoming, count)) == [number * number for number in range(start, start + count)]
