@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from quanta_tissu.tisslm.config.generation import GenerateConfig
 from quanta_tissu.tisslm.config.model import ModelConfig
@@ -42,3 +44,14 @@ class Config(Section):
     )
     train: TrainConfig = Field(default_factory=TrainConfig, description="The training loop.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="How text is generated.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """What sections promise each other; a section checks its own fields."""
+        without_eos = self.tokenizer.kind == "character" and not self.tokenizer.special_tokens
+        if self.data.windows == "packed" and without_eos and self.tokenizer.path is None:
+            raise ValueError(
+                "data.windows = packed separates documents by EOS, which tokenizer.special_tokens = false leaves "
+                "out; reserve the special tokens, or choose random or strided windows"
+            )
+        return self

@@ -249,3 +249,9 @@ class TestRefusedValues:
         assert "model.d_model from --set" in message
         assert "model.n_heads from preset baby-gpt:" in message
         assert "Value error" not in message
+
+    def test_sections_must_agree(self):
+        message = refusal("data.windows=packed", preset="baby-gpt").message
+        assert "data.windows = packed separates documents by EOS" in message
+        assert "data.windows from --set, tokenizer.special_tokens from preset baby-gpt:" in message
+        assert load("data.windows=packed", "tokenizer.path=t.json", preset="baby-gpt").data.windows == "packed"
