@@ -201,12 +201,14 @@ def _encode(documents: list[Document], tokenizer: Tokenizer) -> list[list[int]]:
     try:
         return tokenizer.encode_batch([document.text for document in documents])
     except TokenizerError:
-        for document in documents:  # once more, one by one, to say which
-            try:
-                tokenizer.encode(document.text)
-            except TokenizerError as error:
-                raise TokenizerError(f"{document.name}: {error.message}", hint=_REFUSED) from None
-        raise
+        return [_encode_named(document, tokenizer) for document in documents]  # one by one, to say which
+
+
+def _encode_named(document: Document, tokenizer: Tokenizer) -> list[int]:
+    try:
+        return tokenizer.encode(document.text)
+    except TokenizerError as error:
+        raise TokenizerError(f"{document.name}: {error.message}", hint=_REFUSED) from None
 
 
 def _write_tokens(

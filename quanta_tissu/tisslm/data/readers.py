@@ -144,7 +144,7 @@ class JsonLines:
         try:
             record: Any = json.loads(line)
         except json.JSONDecodeError as error:
-            raise self._malformed(place, f"is not JSON: {error.msg} at column {error.colno}") from None
+            raise self._malformed(place, f"is not JSON: {error.msg} (column {error.colno})") from None
         if not isinstance(record, dict):
             raise self._malformed(place, f"is not a JSON object but {line.strip()[:40]!r}")
         if self.text_field not in record:
