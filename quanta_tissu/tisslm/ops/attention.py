@@ -234,6 +234,10 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("dropout", qkv(4, 4, 2, 2), {"dropout": 0.4, "seed": (7,)})
     everything = {"window": 3, "key_mask": padding, "dropout": 0.3, "seed": (1, 2), "scale": 0.7}
     yield Sample("all together", qkv(4, 5, 4, 2), everything)
+    yield Sample("large", qkv(150, 150, 4, 2), large=True)
+    padding = np.arange(201) >= np.array([[0], [77]])
+    everything = {"window": 65, "key_mask": padding, "dropout": 0.3, "seed": (3,)}
+    yield Sample("large, all together", qkv(131, 201, 4, 2), everything, large=True)
 
 
 attention = define(

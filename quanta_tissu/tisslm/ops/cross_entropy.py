@@ -34,10 +34,10 @@ def forward(
         + z lse²                             keeps the normaliser near one
 
     Two numbers per row are saved beside the logits, its maximum and log Σ_v exp(logits_v - maximum), which add up
-    to lse: backward makes the probabilities where it needs them, as its result. The maximum keeps exponentials from
-    overflowing, and is kept apart because the sum would be rounded (to 0.001 for logits of 10,000 in float32).
-    A logit of -inf is a token of probability zero; as a target, or with label smoothing, its loss is rightly
-    infinite.
+    to lse: backward makes the probabilities where it needs them, as its result. The maximum keeps exponentials
+    from overflowing, and is kept apart because the sum would be rounded (to 0.001 for logits of 10,000 in
+    float32). A logit of -inf is a token of probability zero; as a target, or with label smoothing, its loss is
+    rightly infinite.
 
     Args:
         logits: Unnormalised log-probabilities.
@@ -135,6 +135,10 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     everything = {"targets": some, "label_smoothing": 0.2, "z_loss": 0.1, "denominator": 17.0}
     yield Sample("all terms, denominator", (logits,), everything)
     yield Sample("logits of 1e4", (logits[0] + 1e4,), {"targets": targets[0]})
+    many = rng.integers(0, 1031, size=(3, 37))
+    many[1, ::5] = -100
+    everything = {"targets": many, "label_smoothing": 0.1, "z_loss": 0.01}
+    yield Sample("large", (rng.normal(size=(3, 37, 1031)) * 3,), everything, large=True)
 
 
 cross_entropy = define(

@@ -56,6 +56,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     weight = rng.normal(size=(5, 3))
     yield Sample("repeated ids", (weight,), {"ids": np.array([[0, 4, 4], [1, 4, 0]])})
     yield Sample("one sequence", (weight,), {"ids": np.array([3, 2])})
+    yield Sample("large", (rng.normal(size=(301, 67)),), {"ids": rng.integers(0, 301, size=(5, 401))}, large=True)
 
 
 embedding = define(

@@ -51,6 +51,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """The curved middle and both tails."""
     yield Sample("middle", (rng.normal(size=(2, 3, 4)),))
     yield Sample("tails", (rng.normal(size=(3, 4)) * 4,))
+    yield Sample("large", (rng.normal(size=(37, 301)) * 2,), large=True)
 
 
 gelu = define(

@@ -10,28 +10,32 @@ import numpy as np
 from jaxtyping import Float
 
 from quanta_tissu.tisslm.ops.op import Sample, define
+from quanta_tissu.tisslm.ops.silu import sigmoid
 
 SCALE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 
 
 def forward(x: Float[np.ndarray, "*N"]) -> tuple[Float[np.ndarray, "*N"], Any]:
-    """Approximate x Φ(x): y = x (1 + t) / 2 with t = tanh(u), u = sqrt(2/π) (x + 0.044715 x³)."""
-    t = np.tanh(SCALE * (x + CUBIC * x * x * x))
-    return 0.5 * x * (1 + t), (x, t)
+    """Approximate x Φ(x): y = x (1 + tanh(u)) / 2 with u = sqrt(2/π) (x + 0.044715 x³).
+
+    (1 + tanh(u)) / 2 is the logistic function s = σ(2u), which unlike the sum does not cancel for negative u.
+    """
+    s = sigmoid(2 * SCALE * (x + CUBIC * x * x * x))
+    return x * s, (x, s)
 
 
 def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
     """Differentiate L(y), with dy = ∂L/∂y.
 
-    ∂t/∂u = 1 - t² and ∂u/∂x = sqrt(2/π) (1 + 3 · 0.044715 x²), so by the product rule
+    ∂s/∂u = 2 s (1 - s) and ∂u/∂x = sqrt(2/π) (1 + 3 · 0.044715 x²), so by the product rule
 
-        dx = dy · ((1 + t) / 2                  (x as the factor)
-                   + x (1 - t²) ∂u/∂x / 2)      (x inside the tanh)
+        dx = dy · (s                            (x as the factor)
+                   + x · 2 s (1 - s) ∂u/∂x)     (x inside the tanh)
     """
-    x, t = saved
+    x, s = saved
     du = SCALE * (1 + 3 * CUBIC * x * x)
-    return (dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du),)
+    return (dy * (s + 2 * x * s * (1 - s) * du),)
 
 
 def torch_twin(x: Any) -> Any:
@@ -45,6 +49,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """The curved middle and both tails."""
     yield Sample("middle", (rng.normal(size=(2, 3, 4)),))
     yield Sample("tails", (rng.normal(size=(3, 4)) * 3,))
+    yield Sample("large", (rng.normal(size=(37, 301)),), large=True)
 
 
 gelu_tanh = define(

@@ -70,6 +70,8 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("no bias", (x[0], weight, None), {"eps": 1e-5})
     yield Sample("large mean", (x + 10, weight, bias), {"eps": 1e-5})
     yield Sample("eps matters", (x * 1e-2, weight, bias), {"eps": 1e-3})
+    wide = rng.normal(size=(3, 67, 301)), rng.normal(size=301), rng.normal(size=301)
+    yield Sample("large", wide, {"eps": 1e-5}, large=True)
 
 
 layer_norm = define(

@@ -55,6 +55,8 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     x, weight, bias = rng.normal(size=(2, 3, 5)), rng.normal(size=(4, 5)), rng.normal(size=4)
     yield Sample("bias", (x, weight, bias))
     yield Sample("no bias", (x[0], weight, None))
+    wide = rng.normal(size=(3, 67, 301)), rng.normal(size=(131, 301)), rng.normal(size=131)
+    yield Sample("large", wide, large=True)
 
 
 linear = define(

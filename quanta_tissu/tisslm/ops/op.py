@@ -42,11 +42,13 @@ class Sample:
         label: What is special about it, for the certificate.
         inputs: Float64 arrays (or None for an absent optional input), away from kinks.
         attributes: Keyword arguments.
+        large: Too large for central differences; shows that the twins agree beyond the sizes of their blocks.
     """
 
     label: str
     inputs: tuple[Array | None, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+    large: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,14 @@ class Op:
         for x in inputs:
             if isinstance(x, Variable):
                 return x.tape.apply(self, inputs, attributes)
-        if "torch" in sys.modules and any(isinstance(x, sys.modules["torch"].Tensor) for x in inputs):
-            return self.torch_twin(*inputs, **attributes)
+        if "torch" in sys.modules:
+            torch = sys.modules["torch"]
+            for tensor in inputs:
+                if isinstance(tensor, torch.Tensor):
+                    # As on the tape, an array among them is a constant.
+                    like = {"dtype": tensor.dtype, "device": tensor.device}
+                    constants = (torch.as_tensor(x, **like) if isinstance(x, np.ndarray) else x for x in inputs)
+                    return self.torch_twin(*constants, **attributes)
         return engines.current().implementation(self).forward(*inputs, **attributes)[0]
 
 

@@ -38,6 +38,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """Both sides of the kink, at least 0.1 away from it."""
     x = rng.normal(size=(2, 3, 4))
     yield Sample("both signs", (x + np.copysign(0.1, x),))
+    yield Sample("large", (rng.normal(size=(37, 301)),), large=True)
 
 
 relu = define(

@@ -49,6 +49,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     x, weight = rng.normal(size=(2, 3, 6)), rng.normal(size=6)
     yield Sample("ordinary", (x, weight), {"eps": 1e-5})
     yield Sample("eps matters", (x * 1e-2, weight), {"eps": 1e-3})
+    yield Sample("large", (rng.normal(size=(3, 67, 301)), rng.normal(size=301)), {"eps": 1e-5}, large=True)
 
 
 rms_norm = define(

@@ -83,6 +83,10 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("interleaved", (x,), {**shared, "interleaved": True})
     yield Sample("halves, positions per sequence", (x,), {**own, "interleaved": False})
     yield Sample("interleaved, positions per sequence", (x,), {**own, "interleaved": True})
+    x, angles = rng.normal(size=(3, 67, 5, 34)), rng.uniform(0, 60, size=(1, 67, 17))
+    many = {"cos": np.cos(angles), "sin": np.sin(angles)}
+    yield Sample("large, halves", (x,), {**many, "interleaved": False}, large=True)
+    yield Sample("large, interleaved", (x,), {**many, "interleaved": True}, large=True)
 
 
 rope = define(

@@ -30,8 +30,9 @@ def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """σ(x) = 1 / (1 + exp(-x)), written as (1 + tanh(x/2)) / 2, which cannot overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    """σ(x) = 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever cannot overflow; accurate in both tails."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
 
 
 def torch_twin(x: Any) -> Any:
@@ -45,6 +46,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """The curved middle and both tails."""
     yield Sample("middle", (rng.normal(size=(2, 3, 4)),))
     yield Sample("tails", (rng.normal(size=(3, 4)) * 8,))
+    yield Sample("large", (rng.normal(size=(37, 301)) * 4,), large=True)
 
 
 silu = define(

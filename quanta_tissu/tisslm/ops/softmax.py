@@ -43,7 +43,8 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """Ordinary rows, and rows that would overflow without the shift."""
     x = rng.normal(size=(2, 3, 5))
     yield Sample("ordinary", (x,))
-    yield Sample("large", (x[0] + 1e3,))
+    yield Sample("values of 1000", (x[0] + 1e3,))
+    yield Sample("large", (rng.normal(size=(37, 1031)) * 3,), large=True)
 
 
 softmax = define(

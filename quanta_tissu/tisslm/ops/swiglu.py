@@ -45,6 +45,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """Ordinary and large gates."""
     yield Sample("ordinary", (rng.normal(size=(2, 3, 8)),))
     yield Sample("large gates", (rng.normal(size=(3, 6)) * np.repeat([6, 1], 3),))
+    yield Sample("large", (rng.normal(size=(37, 2 * 301)) * 2,), large=True)
 
 
 swiglu = define(

@@ -1,0 +1,219 @@
+"""The harness for whole models: every architecture, tiny, through `Decoder.loss`.
+
+Ops that are right one by one can still be put together wrongly. So for each combination of norm, placement of the
+norm, positions, key-value heads, feed-forward, biases, tying and window:
+
+1. *central differences*: the tape's gradient along a random direction that moves every parameter tensor by about
+   the same share of the loss, against a numerical derivative in float64;
+2. *fast = reference*: the loss and every element of the gradient on both engines, in float64;
+3. *torch = reference*: the same decoder run on torch tensors, loss and every element of autograd's gradient.
+
+A selection in which every pair of choices occurs is also differentiated tensor by tensor, along a random
+direction, at the largest element and at a random one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm import engine
+from quanta_tissu.tisslm.config import ModelConfig
+from quanta_tissu.tisslm.engine import Tape
+from quanta_tissu.tisslm.inspect.certificate import Check
+from quanta_tissu.tisslm.inspect.differences import derivative, relative_error
+from quanta_tissu.tisslm.inspect.gradcheck import CENTRAL_DIFFERENCES, DOUBLE, Task, has_torch
+from quanta_tissu.tisslm.model import Decoder, DropoutSeeds
+
+Array = NDArray[Any]
+Gradient = Mapping[str, Array]
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "norm": ("rms_norm", "layer_norm"),
+    "norm_placement": ("pre", "post"),
+    "positions": ("rotary", "learned", "sinusoidal", "none"),
+    "n_kv_heads": (4, 2, 1),
+    "feed_forward": ("swiglu", "gelu", "gelu_tanh", "relu"),
+    "bias": (False, True),
+    "tie_embeddings": (True, False),
+    "sliding_window": (None, 3),
+}
+VOCABULARY, TIME = 7, 5
+SOURCE = "whole decoder of 2 blocks, 4 heads, width 8"
+
+
+def every_variant() -> list[dict[str, Any]]:
+    """All combinations of all choices."""
+    return [dict(zip(CHOICES, choice, strict=True)) for choice in itertools.product(*CHOICES.values())]
+
+
+def pairwise_variants() -> list[dict[str, Any]]:
+    """A few combinations in which every pair of choices occurs together, each added for the most new pairs."""
+
+    def pairs(variant: dict[str, Any]) -> set[tuple[Any, ...]]:
+        return set(itertools.combinations(variant.items(), 2))
+
+    variants = every_variant()
+    missing = set().union(*map(pairs, variants))
+    selection = []
+    while missing:
+        best = max(variants, key=lambda variant: len(pairs(variant) & missing))
+        missing -= pairs(best)
+        selection.append(best)
+    return selection
+
+
+def tasks() -> list[Task]:
+    """The harness's work on models, in portions."""
+    variants = every_variant()
+    portion = len(CHOICES["feed_forward"]) * 8  # the last three choices are binary
+    found = [
+        Task(_label(variants[start]), partial(_check_all, variants[start : start + portion], thorough=False))
+        for start in range(0, len(variants), portion)
+    ]
+    found += [
+        Task(_label(variant), partial(_check_all, [variant], thorough=True)) for variant in pairwise_variants()
+    ]
+    return [*found, Task("model with dropout", check_dropout)]
+
+
+def _label(variant: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in variant.items())
+
+
+def _check_all(variants: list[dict[str, Any]], *, thorough: bool) -> Iterator[Check]:
+    for variant in variants:
+        yield from check_model(variant, thorough=thorough)
+
+
+def check_model(variant: dict[str, Any], *, thorough: bool) -> Iterator[Check]:
+    """Prove the gradient of one architecture.
+
+    Args:
+        variant: Fields of the model's configuration.
+        thorough: Differentiate numerically tensor by tensor, instead of along one direction through all of them.
+    """
+    subject = Subject(variant)
+    analytic, loss = subject.gradient("reference")
+    check = partial(Check, "model", sample=_label(variant), source=SOURCE)
+    if thorough:
+        error = subject.error_by_tensor(analytic)
+        yield check("central differences by tensor", relative_error=error, tolerance=CENTRAL_DIFFERENCES)
+        return
+    error = subject.error_along_one_direction(analytic)
+    yield check("central differences", relative_error=error, tolerance=CENTRAL_DIFFERENCES)
+    fast, fast_loss = subject.gradient("fast")
+    error = max(relative_error(fast_loss, loss), gradient_distance(fast, analytic))
+    yield check("fast = reference, float64", relative_error=error, tolerance=DOUBLE)
+    if has_torch():
+        other, other_loss = subject.torch_gradient()
+        error = max(relative_error(other_loss, loss), gradient_distance(other, analytic))
+        yield check("torch = reference", relative_error=error, tolerance=DOUBLE)
+
+
+def check_dropout() -> Iterator[Check]:
+    """Prove a model that drops everywhere; masks are a function of seeds, so the loss can be differentiated."""
+    variant = {"dropout": 0.3, "n_kv_heads": 2, "feed_forward": "gelu"}
+    subject = Subject(variant)
+    error = subject.error_by_tensor(subject.gradient("reference")[0])
+    check = partial(Check, "model", sample=_label(variant), source=SOURCE)
+    yield check("central differences by tensor", relative_error=error, tolerance=CENTRAL_DIFFERENCES)
+
+
+class Subject:
+    """A tiny decoder in float64 with a batch, one target of which does not count."""
+
+    def __init__(self, variant: dict[str, Any]) -> None:
+        config = ModelConfig(
+            vocab_size=VOCABULARY, context_length=TIME, n_layers=2, d_model=8, n_heads=4, d_ff=6, **variant
+        )
+        self.rng = np.random.default_rng(11)
+        self.decoder = Decoder.initialise(config, seed=1, dtype=np.float64)
+        # Every parameter away from its special initial value, and large enough that no part is nearly linear.
+        for array in self.decoder.parameters.values():
+            array += 0.3 * self.rng.normal(size=array.shape)
+        tokens = self.rng.integers(0, VOCABULARY, (2, TIME + 1))
+        self.ids, self.targets = tokens[:, :-1], tokens[:, 1:].copy()
+        self.targets[1, 2] = -100
+
+    def loss(self, params: Mapping[str, Any] | None = None) -> Any:
+        """Loss of the decoder with the given parameters, its own by default."""
+        dropout = DropoutSeeds(5) if self.decoder.config.dropout else None
+        return self.decoder.loss(
+            self.ids, self.targets, params=params, dropout=dropout, label_smoothing=0.1, z_loss=1e-2
+        )
+
+    def gradient(self, engine_name: str) -> tuple[Gradient, float]:
+        """Gradient and loss by the tape."""
+        with engine.use(engine_name):
+            tape = Tape()
+            variables = {name: tape.variable(x) for name, x in self.decoder.parameters.items()}
+            loss = self.loss(variables)
+            tape.backward(loss)
+        zero = {name: np.zeros_like(x.value) for name, x in variables.items() if x.grad is None}
+        return zero | {n: x.grad for n, x in variables.items() if x.grad is not None}, float(loss.value)
+
+    def torch_gradient(self) -> tuple[Gradient, float]:
+        """Gradient and loss by autograd, the decoder running on torch tensors."""
+        import torch
+
+        tensors = {n: torch.tensor(x, requires_grad=True) for n, x in self.decoder.parameters.items()}
+        loss = self.loss(tensors)
+        found = torch.autograd.grad(loss, list(tensors.values()), materialize_grads=True)
+        return {name: d.numpy() for name, d in zip(tensors, found, strict=True)}, loss.item()
+
+    def slope(self, direction: Gradient) -> float:
+        """Numerical derivative of the loss along a direction."""
+        start = {name: self.decoder.parameters[name] for name in direction}
+        moved = dict(self.decoder.parameters)
+
+        def along(step: float) -> float:
+            for name, d in direction.items():
+                moved[name] = start[name] + step * d
+            return float(self.loss(moved)) - at_start
+
+        with engine.use("reference"):
+            at_start = float(self.loss())
+            return derivative(along)
+
+    def error_along_one_direction(self, analytic: Gradient) -> float:
+        """Error along a random direction to which every tensor contributes about as much."""
+        norms = {name: float(np.linalg.norm(d)) for name, d in analytic.items()}
+        # A tensor without effect (a key's bias without rotary positions) would otherwise be moved without bound.
+        least = 1e-3 * max(norms.values())
+        direction = {n: self.rng.normal(size=d.shape) / max(norms[n], least) for n, d in analytic.items()}
+        largest = max(float(np.abs(d).max()) for d in direction.values())
+        direction = {name: d / largest for name, d in direction.items()}
+        expected = self.slope(direction)
+        return relative_error(sum(float(np.sum(direction[n] * d)) for n, d in analytic.items()), expected)
+
+    def error_by_tensor(self, analytic: Gradient) -> float:
+        """Largest error over all tensors, each along a random direction, at its largest element and at another."""
+        scale = max(float(np.abs(d).max()) for d in analytic.values())
+        worst = 0.0
+        for name, d in analytic.items():
+            random = self.rng.normal(size=d.shape)
+            directions = [random / np.abs(random).max(), _unit(d, int(np.abs(d).argmax()))]
+            directions.append(_unit(d, int(self.rng.integers(d.size))))
+            expected = [self.slope({name: direction}) for direction in directions]
+            actual = [float(np.sum(direction * d)) for direction in directions]
+            worst = max(worst, relative_error(actual, expected, floor=1e-3, scale=scale))
+        return worst
+
+
+def gradient_distance(actual: Gradient, expected: Gradient) -> float:
+    """Largest relative error over all tensors, small ones measured on the scale of the largest."""
+    scale = max(float(np.abs(d).max()) for d in expected.values())
+    return max(relative_error(actual[name], d, scale=scale) for name, d in expected.items())
+
+
+def _unit(like: Array, position: int) -> Array:
+    """One at a position, zero elsewhere."""
+    direction = np.zeros_like(like)
+    direction.flat[position] = 1
+    return direction
