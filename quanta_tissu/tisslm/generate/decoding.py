@@ -108,17 +108,18 @@ def decode(
 def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     """Ids to start from.
 
-    A model needs at least one token to continue. An empty prompt therefore becomes the first that exists of: the
-    token that opens a sequence, the token that ends one (a new document follows it), a line break.
+    A model needs at least one token to continue. An empty prompt therefore becomes the first that exists of: what
+    the tokenizer puts before any text, the token that ends a document (a new one follows it in training data), the
+    token that opens a sequence, a line break.
 
     Raises:
         GenerationError: The prompt is empty and the vocabulary has none of these.
         TokenizerError: The text has characters that the tokenizer does not know, or special tokens.
     """
-    ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    ids = tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else list(prompt)
     if ids:
         return ids
-    for special in (tokenizer.bos_id, tokenizer.eos_id):
+    for special in (tokenizer.eos_id, tokenizer.bos_id):
         if special is not None:
             return [special]
     try:
@@ -170,7 +171,8 @@ class _Row:
             self._logprobs.append(logprob)
         if self._config.stop_at_eos and token == self._tokenizer.eos_id:
             return self.finish("eos")
-        text = self._stream.feed(self._tokenizer.token_bytes(token))
+        previous = int(self._ids[self._length - 2]) if self._length > 1 else None
+        text = self._stream.feed(self._tokenizer.bytes_after(previous, token))
         self._text.append(text)
         if self._stream.stopped:
             return self.finish("stop", text)

@@ -12,11 +12,12 @@ from quanta_tissu.errors import TokenizerError
 from quanta_tissu.tisslm.tokenizers.base import Piece, Tokenizer
 from quanta_tissu.tisslm.tokenizers.bpe import BPETokenizer
 from quanta_tissu.tisslm.tokenizers.character import CharacterTokenizer
+from quanta_tissu.tisslm.tokenizers.scored_bpe import ScoredBPETokenizer
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.config import TokenizerConfig
 
-__all__ = ["BPETokenizer", "CharacterTokenizer", "Piece", "Tokenizer", "load", "train"]
+__all__ = ["BPETokenizer", "CharacterTokenizer", "Piece", "ScoredBPETokenizer", "Tokenizer", "load", "train"]
 
 
 def load(path: str | os.PathLike[str]) -> Tokenizer:
@@ -64,6 +65,8 @@ def _read(data: object, text: str) -> Tokenizer:
         return BPETokenizer.from_json(text)
     if kind == "character":
         return CharacterTokenizer.from_json(text)
+    if kind == "llama2c":
+        return ScoredBPETokenizer.from_json(text)
     raise TokenizerError(
         "it has neither the field 'model' of a tokenizer.json nor a known 'type'"
         if kind is None

@@ -98,6 +98,10 @@ class Tokenizer(ABC):
         """Ids of each text; the same as `encode` on each, possibly in parallel."""
         return [self.encode(text, allow_special=allow_special) for text in texts]
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of a text to continue: `encode`, after whatever its models expect before any text."""
+        return self.encode(text)
+
     @abstractmethod
     def _encode(self, text: str, allow_special: bool) -> list[int]:
         """Ids of a text that `_check_text` let through."""
@@ -123,6 +127,13 @@ class Tokenizer(ABC):
             TokenizerError: An id is outside the vocabulary.
         """
         return b"".join(map(self.token_bytes, ids))
+
+    def bytes_after(self, previous: int | None, token_id: int) -> bytes:
+        """Bytes that one id adds to a text whose last id is `previous` (None at the beginning).
+
+        The bytes of the id itself, unless the tokenizer marks the beginning of a text by a space of its own.
+        """
+        return self.token_bytes(token_id)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of a sequence of ids; bytes that are not UTF-8 become U+FFFD, special tokens their spelling."""
