@@ -24,6 +24,25 @@ if importlib.util.find_spec("beartype"):
     install_import_hook("quanta_tissu.tisslm.ops", "beartype.beartype")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be skipped but what needs a GPU: a skipped test proves nothing."""
+    if IN_CI and not hasattr(session.config, "workerinput") and _skipped_in_ci(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the tests that were skipped and must not be."""
+    if IN_CI and (skipped := _skipped_in_ci(config)):
+        terminalreporter.section("skipped, which fails in CI", red=True)
+        for report in skipped:
+            terminalreporter.write_line(report.nodeid)
+
+
+def _skipped_in_ci(config: pytest.Config) -> list[pytest.TestReport]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
+
+
 def _unavailable(reason: str) -> None:
     if IN_CI:
         pytest.fail(f"must run in CI: {reason}")

@@ -1,0 +1,110 @@
+"""Write the generated parts of the documentation: `make docs`; `--check` only says what is stale.
+
+A generated part lies between `<!-- generated: NAME -->` and `<!-- end generated -->`; what is around it is written
+by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from quanta_tissu.cli.app import COMMANDS, app
+from quanta_tissu.cli.failures import EXIT_CODES
+from quanta_tissu.tisslm.config.fields import fields, sections
+from quanta_tissu.tisslm.config.presets import list_presets
+from quanta_tissu.tisslm.config.yaml_text import scalar
+
+DOCS = Path(__file__).parent
+_PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
+
+
+def configuration_fields() -> Iterator[str]:
+    """One table for each section."""
+    for section, kind in sections().items():
+        summary = (kind.__doc__ or "").strip().splitlines()[0]
+        yield f"## {section}\n\n{summary}\n"
+        yield "| field | meaning | allowed | default |\n|---|---|---|---|"
+        for field in fields(section):
+            row = (f"`{field.name}`", field.description, field.allowed, f"`{scalar(field.default)}`")
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield ""
+
+
+def configuration_presets() -> Iterator[str]:
+    """One line for each preset."""
+    for preset in list_presets():
+        yield f"- `{preset.name}`: {preset.description}"
+
+
+def exit_codes() -> Iterator[str]:
+    """The table of exit codes."""
+    yield "| code | meaning |\n|---|---|"
+    for code, meaning in EXIT_CODES.items():
+        yield f"| {code.value} | {meaning} |"
+
+
+def commands() -> Iterator[str]:
+    """The help of every command, as the terminal shows it."""
+    top = click.Context(app, info_name="tissu")
+    for name in COMMANDS:
+        command = app.get_command(top, name)
+        if command is not None:
+            yield from _help(command, click.Context(command, info_name=name, parent=top), level=3)
+
+
+def _help(command: click.Command, ctx: click.Context, level: int) -> Iterator[str]:
+    ctx.terminal_width = ctx.max_content_width = 100
+    yield f"{'#' * level} {ctx.command_path}\n\n```text\n{command.get_help(ctx)}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            child = command.get_command(ctx, name)
+            if child is not None:
+                yield from _help(child, click.Context(child, info_name=name, parent=ctx), level + 1)
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "configuration-fields": configuration_fields,
+    "configuration-presets": configuration_presets,
+    "exit-codes": exit_codes,
+    "commands": commands,
+}
+
+
+def render(text: str) -> str:
+    """The page with its generated parts written anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        return match[1] + "\n".join(PARTS[match[2]]()).rstrip() + "\n" + match[3]
+
+    return _PART.sub(fill, text)
+
+
+def stale_pages(*, write: bool) -> list[Path]:
+    """Pages whose generated parts are not what the code says now; `write` brings them up to date."""
+    stale = []
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        fresh = render(text)
+        if fresh != text:
+            stale.append(page)
+            if write:
+                page.write_text(fresh, encoding="utf-8")
+    return stale
+
+
+def main() -> int:
+    """Bring the pages up to date, or with `--check` only report."""
+    check = "--check" in sys.argv[1:]
+    stale = stale_pages(write=not check)
+    for page in stale:
+        print(f"{'stale' if check else 'wrote'}: docs/{page.name}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
