@@ -5,6 +5,7 @@ Importing this module does not import Numba; decorating a kernel does, and so do
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -54,7 +55,8 @@ def _compile(function: Function, fast_math: frozenset[str]) -> Function:
     import numba
 
     _announce_compilation()
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast_math))(function)
+    plain = inspect.unwrap(function)  # while tests run, functions arrive wrapped in a check of their annotations
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast_math))(plain)
     try:
         compiled.enable_caching()
     except RuntimeError:  # no folder is writable: neither beside the source nor in the user's cache

@@ -1,0 +1,46 @@
+"""SiLU in one pass; otherwise identical to `ops/silu.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm.engine.jit import kernel
+from quanta_tissu.tisslm.engine.vector_math import sigmoid
+from quanta_tissu.tisslm.ops.kernels.layout import flat
+
+Array = NDArray[Any]
+
+
+def forward(x: Float[np.ndarray, "*N"]) -> tuple[Float[np.ndarray, "*N"], Any]:
+    """As `ops/silu.py`."""
+    flat_x = flat(x)
+    y = np.empty_like(flat_x)
+    _forward(flat_x, y)
+    return y.reshape(x.shape), flat_x
+
+
+def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
+    """As `ops/silu.py`."""
+    dx = np.empty_like(saved)
+    _backward(saved, flat(dy), dx)
+    return (dx.reshape(dy.shape),)
+
+
+@kernel
+def _forward(x: Array, y: Array) -> None:
+    """Shapes: x, y (N)."""
+    for i in range(x.size):
+        y[i] = x[i] * sigmoid(x[i])
+
+
+@kernel
+def _backward(x: Array, dy: Array, dx: Array) -> None:
+    """Shapes: x, dy, dx (N)."""
+    one = x.dtype.type(1)
+    for i in range(x.size):
+        s = sigmoid(x[i])
+        dx[i] = dy[i] * (s + x[i] * s * (one - s))
