@@ -1,0 +1,208 @@
+"""Model replicas on threads: each differentiates the loss of its share of the batch, and the gradients add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from quanta_tissu.tisslm.data.batches import Batch
+from quanta_tissu.tisslm.engine import Tape, flat
+from quanta_tissu.tisslm.engine.threads import ThreadTeam
+from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A loss over many batches.
+
+    Attributes:
+        loss: Mean over all predicted tokens, in nats.
+        tokens: Number of predicted tokens.
+    """
+
+    loss: float
+    tokens: int
+
+
+class Replicas:
+    """Single-threaded replicas of one model that share its parameters.
+
+    The sum over replicas is taken in their order, so a number of replicas always gives the same bits. Another
+    number rounds differently; that is why a resumed run keeps the number it was started with.
+
+    Args:
+        decoder: The model; its parameters are read, never changed.
+        count: Number of replicas.
+        label_smoothing: As in `Decoder.loss`, for training.
+        z_loss: As in `Decoder.loss`, for training.
+
+    Attributes:
+        team: The threads, free between the calls.
+    """
+
+    def __init__(self, decoder: Decoder, count: int, *, label_smoothing: float = 0.0, z_loss: float = 0.0) -> None:
+        self.decoder = decoder
+        self.team = ThreadTeam(count)
+        self._label_smoothing = label_smoothing
+        self._z_loss = z_loss
+        self._gradients = [decoder.parameters.like() for _ in range(count)]
+
+    @property
+    def count(self) -> int:
+        """Number of replicas."""
+        return self.team.size
+
+    @property
+    def gradients(self) -> Parameters:
+        """Where `loss_and_gradients` puts the gradients."""
+        return self._gradients[0]
+
+    def loss_and_gradients(
+        self, batches: Batch | Sequence[Batch], *, dropout: tuple[int, ...] | None = None
+    ) -> tuple[float, Parameters]:
+        """Mean training loss over all targets of the batches, and its gradient.
+
+        The mean is over tokens: micro-batches and shares of different sizes, with different numbers of ignored
+        targets, weigh exactly as their tokens do.
+
+        Args:
+            batches: One batch, or the micro-batches of an accumulated step; one after the other in memory.
+            dropout: Entropy of the dropout masks; None for no dropout.
+
+        Returns:
+            The loss, and the gradients in a buffer that the next call overwrites.
+        """
+        batches = [batches] if isinstance(batches, Batch) else batches
+        denominator = float(max(1, sum(batch.num_targets for batch in batches)))
+        losses = self.team.run(
+            [partial(self._differentiate, r, batches, denominator, dropout) for r in range(self.count)]
+        )
+        used = [gradients.flat for gradients, own in zip(self._gradients, losses, strict=True) if own]
+        self.team.run([partial(_sum_span, used, span) for span in self._spans()] if len(used) > 1 else [])
+        return math.fsum(loss for own in losses for loss in own), self.gradients
+
+    def evaluate(
+        self,
+        batches: Iterable[Batch],
+        *,
+        parameters: Parameters | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Evaluation | None:
+        """Mean cross-entropy over all targets of the batches, without dropout, smoothing or gradients.
+
+        Args:
+            batches: What to evaluate; each batch goes to whichever replica is free.
+            parameters: Weights to use instead of the model's own.
+            cancelled: Asked before every batch.
+
+        Returns:
+            The evaluation, or None if it was cancelled.
+        """
+        queue = _Numbered(batches)
+        work = partial(self._evaluate_some, queue, parameters, cancelled)
+        results = dict(item for found in self.team.run([work] * self.count) for item in found)
+        if cancelled():
+            return None
+        tokens = sum(count for _, count in results.values())
+        total = math.fsum(results[number][0] for number in sorted(results))
+        return Evaluation(total / max(1, tokens), tokens)
+
+    def squared_norm(self, gradients: Parameters) -> float:
+        """Sum of squares of all gradients, shared out among the threads."""
+        work = [partial(flat.squared_norm, gradients.flat[span]) for span in self._spans()]
+        return math.fsum(self.team.run(work))
+
+    def close(self) -> None:
+        """End the threads."""
+        self.team.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _differentiate(
+        self, replica: int, batches: Sequence[Batch], denominator: float, dropout: tuple[int, ...] | None
+    ) -> list[float]:
+        """Losses of this replica's shares; their gradients add up in its buffer."""
+        parameters, gradients = self.decoder.parameters, self._gradients[replica]
+        losses: list[float] = []
+        for micro_batch, batch in enumerate(batches):
+            share = _share(batch, replica, self.count)
+            if not len(share.inputs):
+                continue
+            tape = Tape()
+            variables = {n: tape.variable(a, grad_buffer=gradients[n]) for n, a in parameters.items()}
+            if losses:
+                for name, variable in variables.items():
+                    variable.grad = gradients[name]  # add to what the earlier micro-batches left there
+            loss = self.decoder.loss(
+                share.inputs,
+                share.targets,
+                params=variables,
+                dropout=None if dropout is None else DropoutSeeds(*dropout, micro_batch, replica),
+                label_smoothing=self._label_smoothing,
+                z_loss=self._z_loss,
+                denominator=denominator,
+            )
+            tape.backward(loss)
+            for name, variable in variables.items():
+                if variable.grad is None:
+                    gradients[name].fill(0)  # the loss does not depend on it
+            losses.append(float(loss.value))
+        return losses
+
+    def _evaluate_some(
+        self, queue: _Numbered, parameters: Parameters | None, cancelled: Callable[[], bool]
+    ) -> list[tuple[int, tuple[float, int]]]:
+        """(number, (summed loss, tokens)) of the batches that this replica got hold of."""
+        found = []
+        for number, batch in queue:
+            if cancelled():
+                break
+            tokens = batch.num_targets
+            mean = self.decoder.loss(batch.inputs, batch.targets, params=parameters, denominator=max(1, tokens))
+            found.append((number, (float(mean) * tokens, tokens)))
+        return found
+
+    def _spans(self) -> list[slice]:
+        size = self.decoder.parameters.flat.size
+        cuts = [size * r // self.count for r in range(self.count + 1)]
+        return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+class _Numbered:
+    """Batches and their numbers, handed out to several threads."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = enumerate(batches)
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        while True:
+            with self._lock:
+                item = next(self._batches, None)
+            if item is None:
+                return
+            yield item
+
+
+def _share(batch: Batch, replica: int, count: int) -> Batch:
+    """Rows of one replica; sizes differ by one at most, and replica 0 always has some."""
+    rows = len(batch.inputs)
+    span = slice(-(-replica * rows // count), -(-(replica + 1) * rows // count))
+    return Batch(batch.inputs[span], batch.targets[span])
+
+
+def _sum_span(buffers: Sequence[flat.Flat], span: slice) -> None:
+    for part in buffers[1:]:
+        flat.sum_into(buffers[0][span], part[span])

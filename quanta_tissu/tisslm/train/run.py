@@ -1,0 +1,214 @@
+"""A run from its configuration: text, tokenizer, dataset, model, training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from quanta_tissu.errors import ConfigError, TissuError, TrainingError
+from quanta_tissu.tisslm import tokenizers
+from quanta_tissu.tisslm.config import Config
+from quanta_tissu.tisslm.data.batches import boundary_id, evaluation_batches, make_batches
+from quanta_tissu.tisslm.data.dataset import TokenDataset, is_prepared
+from quanta_tissu.tisslm.data.prepare import Tally, prepare
+from quanta_tissu.tisslm.data.sources import Source, configured_source
+from quanta_tissu.tisslm.evaluate.floors import floors
+from quanta_tissu.tisslm.model import Decoder
+from quanta_tissu.tisslm.tokenizers import Tokenizer
+from quanta_tissu.tisslm.train.callbacks import Callback, Callbacks
+from quanta_tissu.tisslm.train.checkpoint import (
+    Resumed,
+    load_resumable,
+    resume_command,
+    rolling_checkpoints,
+)
+from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
+from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
+
+DATA = "data"
+
+
+def train(
+    config: Config,
+    out_dir: str | Path,
+    *,
+    resume: str | Path | Resumed | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainResult:
+    """Train a model as a configuration says.
+
+    Args:
+        config: The whole configuration; `data.source` names the text, or the folder of a prepared dataset.
+        out_dir: Folder of the run; checkpoints, metrics and the prepared dataset go there.
+        resume: Go on with this run, or from this rolling checkpoint of it.
+        callbacks: Observers.
+
+    Raises:
+        TissuError: Configuration, data, tokenizer or checkpoint cannot be used, or training cannot go on.
+    """
+    out_dir = Path(out_dir)
+    observers = Callbacks(callbacks)
+    if resume is not None:
+        resumed = resume if isinstance(resume, Resumed) else load_resumable(Path(resume))
+        dataset = _dataset_of(resumed, config, observers)
+        tokenizer = dataset.load_tokenizer()
+    else:
+        resumed = None
+        _refuse_other_run(out_dir)
+        dataset, tokenizer = prepare_data(config, out_dir / DATA, observers)
+    decoder = _initialise(config, tokenizer)
+    data = training_data(config, dataset)
+    _describe(config, dataset, decoder, observers)
+    trainer = Trainer(
+        config.model_copy(update={"model": decoder.config}),
+        decoder,
+        tokenizer,
+        data,
+        out_dir,
+        callbacks=callbacks,
+        resumed=resumed,
+    )
+    return trainer.run()
+
+
+def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[TokenDataset, Tokenizer]:
+    """Open a prepared dataset, or make one: train the tokenizer, tokenize, split.
+
+    A dataset that an earlier attempt left in the folder is used if text, tokenizer and split are the same.
+
+    Args:
+        config: The sections `data`, `tokenizer` and `train.seed` are used.
+        folder: Where a new dataset goes.
+        observers: Told about the progress.
+
+    Raises:
+        TissuError: The source, the tokenizer or the folder cannot be used.
+    """
+    if config.data.source is not None and is_prepared(config.data.source):
+        dataset = TokenDataset.open(config.data.source)
+        return dataset, dataset.load_tokenizer()
+    source = configured_source(config.data)
+    total = source.num_bytes
+    tokenizer = tokenizers.train(config.tokenizer, _texts(source))
+    boundary_id(config.data, tokenizer.eos_id)  # refuse packing without EOS before the work is done
+    if (ready := _reusable(folder, source, tokenizer, config)) is not None:
+        observers.on_message(Message(f"using the prepared dataset in {folder}: text and tokenizer are the same"))
+        return ready, tokenizer
+    made = prepare(
+        source,
+        tokenizer,
+        folder,
+        config.data,
+        config.train.seed,
+        progress=lambda done: observers.on_prepare(PreparationReport(done, total)),
+    )
+    return made, tokenizer
+
+
+def training_data(config: Config, dataset: TokenDataset) -> TrainingData:
+    """What the loop needs of a dataset.
+
+    Raises:
+        DataError: A split is too short for the model's context.
+    """
+    context, eos = config.model.context_length, dataset.manifest.tokenizer.eos_id
+    ignored = boundary_id(config.data, eos)
+    return TrainingData(
+        batches=make_batches(dataset.train, config.data, context, config.train.seed, eos),
+        validation=lambda: evaluation_batches(
+            dataset.validation, context, config.train.batch_size, config.train.eval_steps, ignore_after=ignored
+        ),
+        cut_epochs=config.data.windows != "random",
+        manifest=dataset.manifest.model_dump(mode="json"),
+        fingerprint=_fingerprint(dataset),
+    )
+
+
+def _texts(source: Source) -> Iterator[str]:
+    return (document.text for document in source.documents())
+
+
+def _reusable(folder: Path, source: Source, tokenizer: Tokenizer, config: Config) -> TokenDataset | None:
+    """The dataset in `folder` if preparing it again would give the same."""
+    if not is_prepared(folder):
+        return None
+    try:
+        dataset = TokenDataset.open(folder)
+    except TissuError:
+        return None  # damaged: make it anew
+    manifest, data = dataset.manifest, config.data
+    seed = config.train.seed if data.shuffle_documents else None
+    same = (
+        manifest.tokenizer.fingerprint == tokenizer.fingerprint()
+        and manifest.validation_split_ratio == data.validation_split_ratio
+        and manifest.shuffle_seed == seed
+        and (manifest.separated or data.windows != "packed")
+    )
+    return dataset if same and manifest.source.sha256 == _hash(source, seed) else None
+
+
+def _hash(source: Source, seed: int | None) -> str:
+    tally = Tally()
+    for document in source.documents(seed):
+        tally.starts_document(document)
+    return tally.sha256
+
+
+def _dataset_of(resumed: Resumed, config: Config, observers: Callback) -> TokenDataset:
+    """The tokens that a run was trained on so far.
+
+    Raises:
+        TrainingError: They are gone, or are others now.
+    """
+    folder = resumed.run_dir / DATA
+    if is_prepared(folder):
+        dataset = TokenDataset.open(folder)
+    else:
+        dataset, _ = prepare_data(config, folder, observers)
+    if _fingerprint(dataset) != resumed.state.dataset:
+        raise TrainingError(
+            f"the tokens in {dataset.path} are not those that the run was trained on",
+            hint="put the dataset back, or start a new run in another folder",
+        )
+    return dataset
+
+
+def _fingerprint(dataset: TokenDataset) -> str:
+    manifest = dataset.manifest
+    parts = (manifest.train.sha256, manifest.validation.sha256, manifest.tokenizer.fingerprint)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _refuse_other_run(out_dir: Path) -> None:
+    if rolling_checkpoints(out_dir):
+        raise TrainingError(
+            f"{out_dir} already holds a run",
+            hint=f"go on with it: `{resume_command(out_dir)}`; or choose another folder with --out",
+        )
+
+
+def _initialise(config: Config, tokenizer: Tokenizer) -> Decoder:
+    wanted, needed = config.model.vocab_size, tokenizer.vocab_size
+    if wanted is not None and wanted < needed:
+        raise ConfigError(
+            f"model.vocab_size = {wanted:,} is smaller than the tokenizer's {needed:,} tokens",
+            hint="leave model.vocab_size out to take the tokenizer's",
+        )
+    model = config.model.model_copy(update={"vocab_size": wanted or needed})
+    return Decoder.initialise(model, config.train.seed)
+
+
+def _describe(config: Config, dataset: TokenDataset, decoder: Decoder, observers: Callback) -> None:
+    """Say what is about to happen, and which losses it has to beat."""
+    manifest = dataset.manifest
+    ignored = boundary_id(config.data, manifest.tokenizer.eos_id)
+    found = floors(dataset.train, dataset.validation, manifest.tokenizer.vocab_size, ignore_after=ignored)
+    for text in (
+        f"model: {decoder.parameters.num_elements:,} parameters, vocabulary of {decoder.config.vocab_size:,}",
+        f"data: {manifest.train.tokens:,} training and {manifest.validation.tokens:,} validation tokens "
+        f"({manifest.source.description})",
+        f"validation losses to beat: uniform {found.uniform:.4f}, unigram {found.unigram:.4f}, "
+        f"bigram {found.bigram:.4f}",
+    ):
+        observers.on_message(Message(text))
