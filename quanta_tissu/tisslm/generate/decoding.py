@@ -148,8 +148,8 @@ class _Row:
         self._sample = sample
         self._config = config
         self._tokenizer = tokenizer
-        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if config.seed is None else config.seed
-        self.generator = random_generator(self._seed, sample)
+        self._seed = _seed(config)
+        self.generator = random_generator(self._seed or 0, sample)
         self._start = len(ids)
         self._ids = np.empty(len(ids) + config.max_new_tokens, dtype=np.int64)
         self._ids[: len(ids)] = ids
@@ -250,6 +250,13 @@ def _logprobs(logits: NDArray[Any], chosen: Ids, count: int | None) -> Sequence[
         )
         for row, token in enumerate(chosen)
     ]
+
+
+def _seed(config: GenerateConfig) -> int | None:
+    """The seed of one completion: a fresh one if none is given, none if nothing is drawn."""
+    if config.temperature == 0:
+        return None
+    return int(np.random.SeedSequence().generate_state(1)[0]) if config.seed is None else config.seed
 
 
 def _check_length(prompt: int, context: int, config: GenerateConfig) -> None:

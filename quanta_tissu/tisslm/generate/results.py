@@ -36,7 +36,7 @@ class Completion:
         tokens: Every id that was generated, those of the end of sequence or the stop string included.
         finish_reason: "length": max_new_tokens is reached; "eos": the model ended the sequence; "stop": a stop
             string appeared.
-        seed: Seed of the random draws, also if none was given.
+        seed: Seed of the random draws, also if none was given; None if greedy.
         sample: Which of the num_samples completions of its prompt this is; the seed, the prompt and this number
             determine the completion.
         logprobs: One entry for each of `tokens`, if asked for.
@@ -46,7 +46,7 @@ class Completion:
     text: str
     tokens: list[int]
     finish_reason: FinishReason
-    seed: int
+    seed: int | None
     sample: int
     logprobs: list[TokenLogprob] | None = None
 

@@ -72,6 +72,13 @@ def test_the_future_does_not_change_the_past(config):
 
 
 @pytest.mark.parametrize("config", VARIANTS, ids=name)
+def test_the_last_logits_alone_are_the_last_logits(config):
+    model, tokens = decoder(config), ids(2, 9)
+    last = model.forward(tokens, last_only=True)
+    np.testing.assert_allclose(last, model.forward(tokens)[:, -1:], rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("config", VARIANTS, ids=name)
 def test_the_cache_changes_nothing(config):
     model, tokens = decoder(config), ids(2, 9)
     cache = KVCache.allocate(config, batch=2, dtype=np.float64)
