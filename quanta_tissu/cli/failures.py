@@ -93,9 +93,10 @@ def silence_output() -> None:
 
 
 def _say(message: str, hint: str | None) -> None:
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    color = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=color)
     if hint is not None:
-        click.echo(click.style("  help: ", fg="cyan") + hint, err=True)
+        click.echo(click.style("  help: ", fg="cyan") + hint, err=True, color=color)
 
 
 def _trace(error: BaseException) -> None:

@@ -6,6 +6,7 @@ PyYAML follows YAML 1.1, where `1e-3` is text, `on` is a boolean, `010` is eight
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -54,12 +55,19 @@ class _Dumper(yaml.SafeDumper):
         # Anything with a control character or line break goes on one line, escaped.
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
+    def represent_number(self, number: float) -> yaml.ScalarNode:
+        # As Python writes it, 1e-05 rather than 1.0e-05; the loader reads both.
+        if not math.isfinite(number):
+            return self.represent_float(number)
+        return self.represent_scalar("tag:yaml.org,2002:float", repr(number))
+
 
 for _tag, _pattern, _first in _RESOLVERS:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(float, _Dumper.represent_number)
 
 
 def parse_value(text: str, name: str) -> Any:
