@@ -163,7 +163,10 @@ class GGUFFile:
         count = math.prod(info.shape)
         if info.offset + count * dtype.itemsize > len(self._data):
             raise self._truncated(f"the tensor {name!r}")
-        values: np.ndarray = np.frombuffer(self._data, dtype, count, info.offset).reshape(info.shape)
+        try:
+            values: np.ndarray = np.frombuffer(self._data, dtype, count, info.offset).reshape(info.shape)
+        except ValueError:  # an empty tensor whose other dimensions exceed any machine
+            raise self._malformed(f"gives {name!r} the shape {info.shape}") from None
         if info.type == _BFLOAT16:
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values
