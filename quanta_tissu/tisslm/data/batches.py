@@ -249,8 +249,8 @@ def _windows(tokens: Tokens, starts: NDArray[np.int64], context_length: int) -> 
     places = starts[:, None] + np.arange(context_length + 1)
     last = len(tokens) - 1
     windows = np.asarray(tokens[np.minimum(places, last)], dtype=np.int64)
-    inputs = np.ascontiguousarray(windows[:, :-1])
-    targets = np.ascontiguousarray(windows[:, 1:])
+    inputs = windows[:, :-1].copy()  # a copy even of a single row, which is contiguous as it is
+    targets = windows[:, 1:].copy()
     past = places > last
     if past.any():
         inputs[past[:, :-1]] = 0

@@ -151,6 +151,12 @@ def test_evaluating_everything_predicts_every_token_but_the_first_exactly_once(l
     assert sum(batch.num_targets for batch in batches) == length - 1
 
 
+def test_a_single_partial_window_has_inputs_and_targets_of_its_own():
+    (batch,) = evaluation_batches(np.array([7, 8, 9]), 5, batch_size=4)
+    assert batch.inputs.tolist() == [[7, 8, 9, 0, 0]]
+    assert batch.targets.tolist() == [[8, 9, -100, -100, -100]]
+
+
 @given(length=lengths, context=contexts, batch_size=st.integers(1, 4), limit=st.integers(1, 5))
 def test_a_limited_evaluation_takes_distinct_windows_spread_over_the_whole_stream(
     length, context, batch_size, limit
