@@ -108,7 +108,9 @@ class TrainConfig(Section):
         0, ge=0, description="Grow the batch linearly from batch_ramp_start to batch_size over these steps."
     )
     batch_ramp_start: int = Field(1, ge=1, description="First batch size of the ramp.")
-    max_steps: int | None = Field(None, ge=1, description="Optimizer steps of the whole run.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Optimizer steps of the whole run; null: 2000, unless another limit is set."
+    )
     max_epochs: float | None = Field(None, gt=0, description="Length of the run in epochs, instead of max_steps.")
     max_seconds: float | None = Field(None, gt=0, description="Stop, evaluate and save after this many seconds.")
     clip_norm: float | None = Field(1.0, gt=0, description="Clip the global gradient norm; null: off.")
