@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from quanta_tissu.tisslm.inspect.differences import ENTIRELY_WRONG
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,18 @@ class Check:
     tolerance: float
     source: str = ""
     detail: str = ""
+
+    @classmethod
+    def measure(
+        cls, op: str, check: str, sample: str, tolerance: float, error: Callable[[], float], source: str = ""
+    ) -> Check:
+        """Compare: call `error`; an exception in what is checked is entirely wrong, and does not end the walk."""
+        try:
+            return cls(op, check, sample, error(), tolerance, source)
+        except Exception as exception:
+            return cls(
+                op, check, sample, ENTIRELY_WRONG, tolerance, source, f"{type(exception).__name__}: {exception}"
+            )
 
     @property
     def passed(self) -> bool:

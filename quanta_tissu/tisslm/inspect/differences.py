@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +44,14 @@ def relative_error(actual: ArrayLike, expected: ArrayLike, *, floor: float = 1e-
     return float(np.max(np.abs(a - e) / np.maximum(size, floor * max(scale, float(size.max())))))
 
 
-def derivative(f: Callable[[float], float], *, scale: float = 1.0) -> float:
+class Derivative(NamedTuple):
+    """A numerical derivative, and by how much the two estimates it rests on differ."""
+
+    value: float
+    doubt: float
+
+
+def derivative(f: Callable[[float], float], *, scale: float = 1.0) -> Derivative:
     """Differentiate a function of one number at zero by central differences.
 
     The four-point stencil (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h has an error of order h⁴. Its step shrinks
@@ -56,21 +63,20 @@ def derivative(f: Callable[[float], float], *, scale: float = 1.0) -> float:
         scale: Distance over which f bends; the first step is a 512th of it.
 
     Returns:
-        f'(0).
+        f'(0), and how far the two steps are apart.
     """
     step = 2.0**-9 * scale
-    best, best_error, previous = np.nan, np.inf, None
+    best, previous = Derivative(np.nan, np.inf), np.nan
     for _ in range(5):
         estimate = (8 * (f(step) - f(-step)) - (f(2 * step) - f(-2 * step))) / (12 * step)
-        if previous is not None:
-            error = abs(estimate - previous)
-            if error < best_error:
-                best, best_error = estimate, error
-            if error <= 1e-10 * abs(estimate):
-                break
+        doubt = abs(estimate - previous)
+        if doubt < best.doubt:
+            best = Derivative(estimate, doubt)
+        if doubt <= 1e-10 * abs(estimate):
+            break
         previous = estimate
         step /= 8
-    return float(best)
+    return best
 
 
 def numerical_gradient(
@@ -99,5 +105,5 @@ def numerical_gradient(
             # The difference comes first: what the step does not touch cancels exactly.
             return sum(float(np.sum((y - y0) * d)) for y, y0, d in zip(f(moved), at_x, d_outputs, strict=True))
 
-        gradient[index] = derivative(along, scale=scale)
+        gradient[index] = derivative(along, scale=scale).value
     return gradient

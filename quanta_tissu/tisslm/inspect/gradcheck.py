@@ -1,15 +1,7 @@
 """The harness that proves every op, and with them whole models.
 
-It walks the registry, so that an op that is not proved cannot exist. For each op and each of its samples:
-
-1. *central differences*: the hand-derived gradient against numerical derivatives in float64;
-2. *fast = reference*: the fast twin's values and gradients against the readable ones, in float64 and float32;
-3. *torch = reference*: the torch twin's values, and autograd's gradients, against the readable ones in float64;
-4. *float32*: the readable op in float32 against itself in float64, so that precision lost shows;
-5. *contract*: shapes and element types of everything returned, one gradient per input, inputs left as they were;
-6. *non-contiguous input*: strided and transposed inputs and gradients give the same.
-
-Whole models are in `model_gradcheck.py`. Every figure is a relative error (see `differences.relative_error`).
+It walks the registry, so that an op that is not proved cannot exist. What it does with each op is in
+`gradcheck_ops.py`, with whole models in `gradcheck_models.py`; how figures are measured in `differences.py`.
 """
 
 from __future__ import annotations
@@ -20,30 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import version
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from typing import NamedTuple
 
 from quanta_tissu.errors import ConfigError
-from quanta_tissu.tisslm.engine.engines import Implementation
 from quanta_tissu.tisslm.inspect.certificate import Certificate, Check
-from quanta_tissu.tisslm.inspect.differences import ENTIRELY_WRONG, numerical_gradient, relative_error
-from quanta_tissu.tisslm.ops import REGISTRY, Op, Sample
+from quanta_tissu.tisslm.inspect.gradcheck_models import (
+    DROPPING,
+    MODEL,
+    check_model,
+    every_variant,
+    label,
+    pairwise_variants,
+)
+from quanta_tissu.tisslm.inspect.gradcheck_ops import check_op, has_numba
+from quanta_tissu.tisslm.inspect.gradcheck_timing import time_op
+from quanta_tissu.tisslm.ops import REGISTRY
 
-Array = NDArray[Any]
-
-CENTRAL_DIFFERENCES = 1e-7
-
-DOUBLE = 1e-11  # rounding of 1e-15 in elements a ten-thousandth of the largest
-SINGLE = 2e-6
-
-
-class Results(NamedTuple):
-    """What one run of an op produced."""
-
-    outputs: tuple[Array, ...]
-    gradients: tuple[Array | None, ...]
+_PORTION = 32  # variants of the model between two reports of progress
 
 
 class Task(NamedTuple):
@@ -54,239 +39,63 @@ class Task(NamedTuple):
 
 
 def gradcheck(
-    ops: Iterable[str] | None = None,
+    subjects: Iterable[str] | None = None,
     *,
-    models: bool = True,
     benchmark: bool = False,
     progress: Callable[[int, int, str], None] = lambda done, total, label: None,
 ) -> Certificate:
     """Prove ops and whole models.
 
     Args:
-        ops: Names of the ops to prove; all by default.
-        models: Whether to prove whole tiny models of every architecture too.
-        benchmark: Whether to time every op against PyTorch as well.
+        subjects: Names of ops, and `model` for whole tiny models of every architecture; by default all of them.
+        benchmark: Whether to time the ops against PyTorch as well.
         progress: Called before each task and at the end, with the tasks done, the tasks in all, and what is next.
 
     Returns:
-        The certificate; it does not raise if a check fails.
+        The certificate; nothing is raised if a check fails.
 
     Raises:
         ConfigError: There is no op of that name.
     """
-    chosen = [_op(name) for name in (REGISTRY if ops is None else ops)]
-    tasks = [Task(op.name, partial(check_op, op, fast=op.fast_twin())) for op in chosen]
-    if models:
-        from quanta_tissu.tisslm.inspect import model_gradcheck
-
-        tasks += model_gradcheck.tasks()
-    total = len(tasks) + (len(chosen) if benchmark else 0)
+    names = list(dict.fromkeys([*REGISTRY, MODEL] if subjects is None else subjects))
+    tasks = [task for name in names for task in _tasks(name)]
+    timed = [name for name in names if name != MODEL] if benchmark else []
+    total = len(tasks) + len(timed)
     checks: list[Check] = []
     for done, task in enumerate(tasks):
         progress(done, total, task.label)
         checks += task.run()
     timings = []
-    if benchmark:
-        from quanta_tissu.tisslm.inspect.op_benchmark import time_op
-
-        for done, op in enumerate(chosen, start=len(tasks)):
-            progress(done, total, f"timing {op.name}")
-            timings.append(time_op(op))
+    for done, name in enumerate(timed, start=len(tasks)):
+        progress(done, total, f"timing {name}")
+        timings.append(time_op(REGISTRY[name]))
     progress(total, total, "done")
     return Certificate(checks, _environment(), timings)
 
 
-def check_op(op: Op, *, fast: Implementation | None) -> Iterator[Check]:
-    """Prove one op on all its samples.
-
-    Args:
-        op: The op.
-        fast: Its fast twin, if it has one.
-
-    Yields:
-        One check after the other.
-    """
-    for sample in op.samples(np.random.default_rng(20250131)):
-        d_outputs = _weights(op, sample)
-        for name, tolerance, error in _compare(op, fast, sample, d_outputs):
-            try:
-                measured, detail = error(), ""
-            except Exception as exception:  # a broken op must become a row, not end the walk
-                measured, detail = ENTIRELY_WRONG, f"{type(exception).__name__}: {exception}"
-            yield Check(op.name, name, sample.label, measured, tolerance, op.source, detail)
-
-
-def _compare(
-    op: Op, fast: Implementation | None, sample: Sample, d_outputs: tuple[Array, ...]
-) -> Iterator[tuple[str, float, Callable[[], float]]]:
-    """All comparisons of one sample: name, tolerance, and what measures the error."""
-    readable = partial(run_op, op.readable, sample, d_outputs)
-    if not sample.large:
-        yield "central differences", CENTRAL_DIFFERENCES, lambda: _against_differences(op, sample, d_outputs)
-    yield "float32", SINGLE, lambda: _in_single(op.readable, op, sample, d_outputs)
-    yield "contract", 0.0, lambda: _contract(op.readable, sample, d_outputs)
-    yield "non-contiguous input", DOUBLE, lambda: _non_contiguous(op.readable, sample, d_outputs)
-    if fast is not None:
-        yield (
-            "fast = reference, float64",
-            DOUBLE,
-            lambda: _distance(run_op(fast, sample, d_outputs), readable()),
-        )
-        yield "fast = reference, float32", SINGLE, lambda: _in_single(fast, op, sample, d_outputs)
-        yield "fast: contract", 0.0, lambda: _contract(fast, sample, d_outputs)
-        yield "fast: non-contiguous input", DOUBLE, lambda: _non_contiguous(fast, sample, d_outputs)
-    if has_torch():
-        yield "torch = reference", DOUBLE, lambda: _distance(run_torch(op, sample, d_outputs), readable())
-
-
-def run_op(
-    implementation: Implementation, sample: Sample, d_outputs: tuple[Array, ...], dtype: DTypeLike = np.float64
-) -> Results:
-    """Run a pair forward and backward on a sample, in a given precision."""
-    inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
-    outputs, saved = implementation.forward(*inputs, **sample.attributes)
-    gradients = implementation.backward(saved, *(d.astype(dtype) for d in d_outputs))
-    return Results(outputs if isinstance(outputs, tuple) else (outputs,), gradients)
-
-
-def run_torch(op: Op, sample: Sample, d_outputs: tuple[Array, ...]) -> Results:
-    """Run the torch twin forward, and autograd backward, in float64."""
-    import torch
-
-    inputs = [None if x is None else torch.tensor(x, requires_grad=True) for x in sample.inputs]
-    outputs = op.torch_twin(*inputs, **sample.attributes)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    given = [x for x in inputs if x is not None]
-    found = iter(torch.autograd.grad(outputs, given, [torch.tensor(d) for d in d_outputs], materialize_grads=True))
-    gradients = tuple(None if x is None else next(found).numpy() for x in inputs)
-    return Results(tuple(y.detach().numpy() for y in outputs), gradients)
-
-
-def has_torch() -> bool:
-    """Whether PyTorch is there to compare with."""
-    return importlib.util.find_spec("torch") is not None
-
-
-def _weights(op: Op, sample: Sample) -> tuple[Array, ...]:
-    """Random gradients of the outputs, so that a mistake in any of them shows."""
-    outputs = op.readable.forward(*sample.inputs, **sample.attributes)[0]
-    rng = np.random.default_rng(7)
-    return tuple(
-        np.asarray(rng.normal(size=y.shape)) for y in (outputs if isinstance(outputs, tuple) else (outputs,))
-    )
-
-
-def _distance(actual: Results, expected: Results, *, floor: float = 1e-4) -> float:
-    """Largest relative error over outputs and gradients."""
-    errors = [relative_error(a, e, floor=floor) for a, e in zip(actual.outputs, expected.outputs, strict=True)]
-    for a, e in zip(actual.gradients, expected.gradients, strict=True):
-        if (a is None) != (e is None):
-            return ENTIRELY_WRONG
-        if a is not None and e is not None:
-            errors.append(relative_error(a, e, floor=floor))
-    return max(errors)
-
-
-def _against_differences(op: Op, sample: Sample, d_outputs: tuple[Array, ...]) -> float:
-    """Hand-derived gradients against numerical ones."""
-    analytic = run_op(op.readable, sample, d_outputs).gradients
-    worst = 0.0
-    for position, (x, gradient) in enumerate(zip(sample.inputs, analytic, strict=True)):
-        if x is None:
-            continue
-
-        def outputs(moved: Array, position: int = position) -> tuple[Array, ...]:
-            inputs = [*sample.inputs[:position], moved, *sample.inputs[position + 1 :]]
-            result = op.readable.forward(*inputs, **sample.attributes)[0]
-            return result if isinstance(result, tuple) else (result,)
-
-        if gradient is None:
-            return ENTIRELY_WRONG
-        worst = max(worst, relative_error(gradient, numerical_gradient(outputs, x, d_outputs)))
-    return worst
-
-
-def _in_single(implementation: Implementation, op: Op, sample: Sample, d_outputs: tuple[Array, ...]) -> float:
-    """An implementation in float32 against the readable one in float64, on the same (rounded) numbers.
-
-    Rounding is relative to the largest element, so the floor is one; float64 checks the small ones.
-    """
-
-    def rounded(x: Array) -> Array:
-        return x.astype(np.float32).astype(np.float64)
-
-    same = Sample(sample.label, tuple(None if x is None else rounded(x) for x in sample.inputs), sample.attributes)
-    d_outputs = tuple(rounded(d) for d in d_outputs)
-    exact = run_op(op.readable, same, d_outputs)
-    return _distance(run_op(implementation, same, d_outputs, np.float32), exact, floor=1.0)
-
-
-def _contract(implementation: Implementation, sample: Sample, d_outputs: tuple[Array, ...]) -> float:
-    """Shapes, element types, number of gradients, and inputs left alone, in both precisions; 0 or an error."""
-    for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-        inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
-        weights = [d.astype(dtype) for d in d_outputs]
-        before = [np.array(x) for x in (*inputs, *weights) if x is not None]
-        result, saved = implementation.forward(*inputs, **sample.attributes)
-        outputs = result if isinstance(result, tuple) else (result,)
-        values = [y.copy() for y in outputs]
-        gradients = implementation.backward(saved, *weights)
-        _require(len(gradients) == len(inputs), f"{len(gradients)} gradients for {len(inputs)} inputs")
-        for y, d in zip(outputs, d_outputs, strict=True):
-            _require(isinstance(y, np.ndarray), f"an output is a {type(y).__name__}, not an array")
-            _require((y.shape, y.dtype) == (d.shape, dtype), f"an output is {y.dtype}{y.shape} for {dtype}")
-        for x, g in zip(inputs, gradients, strict=True):
-            _require((x is None) == (g is None), "a gradient is missing, or there is one without an input")
-            if x is not None and g is not None:
-                _require(isinstance(g, np.ndarray), f"a gradient is a {type(g).__name__}, not an array")
-                _require((g.shape, g.dtype) == (x.shape, dtype), f"{g.dtype}{g.shape} for {x.dtype}{x.shape}")
-        after = [x for x in (*inputs, *weights) if x is not None]
-        _require(all(map(np.array_equal, before, after)), "an input was written into")
-        _require(all(map(np.array_equal, values, outputs)), "backward wrote into an output")
-    return 0.0
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise ValueError(problem)
-
-
-def _non_contiguous(implementation: Implementation, sample: Sample, d_outputs: tuple[Array, ...]) -> float:
-    """Arrays laid out otherwise against contiguous ones of the same numbers."""
-    expected = run_op(implementation, sample, d_outputs)
-    worst = 0.0
-    for lay_out in (_strided, _transposed):
-        inputs = [None if x is None else lay_out(x) for x in sample.inputs]
-        outputs, saved = implementation.forward(*inputs, **sample.attributes)
-        gradients = implementation.backward(saved, *map(lay_out, d_outputs))
-        actual = Results(outputs if isinstance(outputs, tuple) else (outputs,), gradients)
-        worst = max(worst, _distance(actual, expected))
-    return worst
-
-
-def _strided(x: Array) -> Array:
-    """The same numbers as every second element of a larger array, which holds NaN in between."""
-    if x.ndim == 0:
-        return x.copy()
-    larger = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan, x.dtype)
-    larger[..., ::2] = x
-    return larger[..., ::2]
-
-
-def _transposed(x: Array) -> Array:
-    """The same numbers in column-major order."""
-    return np.array(x, order="F")
-
-
-def _op(name: str) -> Op:
-    """The op of that name."""
+def _tasks(name: str) -> list[Task]:
+    """The work on one subject."""
+    if name == MODEL:
+        return [*_model_tasks()]
     if name not in REGISTRY:
-        close = get_close_matches(name, REGISTRY, n=1)
+        names = [*REGISTRY, MODEL]
+        close = get_close_matches(name, names, n=1)
         raise ConfigError(
             f"there is no op {name!r}",
-            hint=f"did you mean {close[0]!r}?" if close else f"choose among: {', '.join(REGISTRY)}",
+            hint=f"did you mean {close[0]!r}?" if close else f"choose among: {', '.join(names)}",
         )
-    return REGISTRY[name]
+    op = REGISTRY[name]
+    return [Task(name, partial(check_op, op, fast=op.fast_twin() if has_numba() else None))]
+
+
+def _model_tasks() -> Iterator[Task]:
+    variants = every_variant()
+    for start in range(0, len(variants), _PORTION):
+        portion = variants[start : start + _PORTION]
+        checks = (check for variant in portion for check in check_model(variant, thorough=False))
+        yield Task(f"{MODEL} {label(portion[0])}", partial(list, checks))
+    for variant in (*pairwise_variants(), DROPPING):
+        yield Task(f"{MODEL} {label(variant)}", partial(check_model, variant, thorough=True))
 
 
 def _environment() -> dict[str, str]:

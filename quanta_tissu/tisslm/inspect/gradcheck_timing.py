@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from quanta_tissu.tisslm.engine.engines import Implementation
 from quanta_tissu.tisslm.inspect.certificate import Timing
-from quanta_tissu.tisslm.inspect.gradcheck import has_torch
+from quanta_tissu.tisslm.inspect.gradcheck_ops import has_numba, has_torch, one_torch_thread
 from quanta_tissu.tisslm.ops import Op
 
 Array = NDArray[Any]
@@ -69,7 +69,7 @@ def time_op(op: Op, *, turns: int = 7) -> Timing:
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     d_outputs = [np.asarray(rng.normal(size=y.shape), np.float32) for y in outputs]
     runs = {"reference": _numpy_run(op.readable, inputs, attributes, d_outputs)}
-    fast = op.fast_twin()
+    fast = op.fast_twin() if has_numba() else None
     if fast is not None:
         runs["fast"] = _numpy_run(fast, inputs, attributes, d_outputs)
     if has_torch():
@@ -114,10 +114,8 @@ def _torch_run(
     constants = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in attributes.items()}
 
     def run() -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        outputs = op.torch_twin(*tensors, **constants)
-        torch.autograd.grad(outputs, wanted, weights)
-        torch.set_num_threads(threads)
+        with one_torch_thread():
+            outputs = op.torch_twin(*tensors, **constants)
+            torch.autograd.grad(outputs, wanted, weights)
 
     return run
