@@ -81,6 +81,8 @@ class Callbacks(Callback):
 
     def _tell(self, hook: str, what: object) -> None:
         for callback in list(self._active):
+            if callback not in self._active:
+                continue  # it failed at the message about another failure
             try:
                 getattr(callback, hook)(what)
             except Exception as error:

@@ -189,6 +189,7 @@ class Checkpoints:
         tokenizer: Saved beside the weights.
         config: Saved beside the weights.
         data_manifest: What the run is trained on, for manifest and model card.
+        resuming: Whether the checkpoints in the folder belong to this run.
     """
 
     def __init__(
@@ -198,10 +199,12 @@ class Checkpoints:
         tokenizer: Tokenizer,
         config: Config,
         data_manifest: Mapping[str, Any] | None,
+        *,
+        resuming: bool = False,
     ) -> None:
         self.run_dir = run_dir
         self.best = run_dir / BEST
-        self._best_loss = _loss_of(self.best)
+        self._best_loss = best_metrics(run_dir).get("val_loss") if resuming else None
         self._keep = keep
         self._tokenizer = tokenizer
         self._config = config
@@ -285,6 +288,15 @@ def rolling_checkpoints(run_dir: Path) -> list[Path]:
     return [run_dir / f"{STEP_PREFIX}{step}" for step in steps]
 
 
+def best_metrics(run_dir: Path) -> dict[str, Any]:
+    """What was measured of the best checkpoint of a run; nothing if there is none that tells."""
+    try:
+        manifest = json.loads((locate(run_dir / BEST) / "manifest.json").read_text(encoding="utf-8"))
+        return dict(manifest["metrics"])
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def load_resumable(directory: Path) -> Resumed:
     """Read a checkpoint to go on from.
 
@@ -335,15 +347,6 @@ def abandon_later(run_dir: Path, step: int) -> list[Path]:
             path.rename(target)
             moved.append(target)
     return moved
-
-
-def _loss_of(best: Path) -> float | None:
-    """Validation loss of the best checkpoint on disk; None if there is none that tells."""
-    try:
-        manifest = json.loads((locate(best) / "manifest.json").read_text(encoding="utf-8"))
-        return float(manifest["metrics"]["val_loss"])
-    except (CheckpointError, OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _verify(directory: Path, name: str, loaded: Artifact) -> None:

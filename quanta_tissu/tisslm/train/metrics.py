@@ -68,12 +68,12 @@ class MetricsLog:
     Args:
         out_dir: Folder of the run.
         interval: Steps between two training lines.
-        first_step: Step from which this sitting goes on.
+        keep_until: Keep what an earlier sitting wrote up to this step.
     """
 
-    def __init__(self, out_dir: Path, interval: int, first_step: int) -> None:
-        self._metrics = JsonLines(out_dir / METRICS, first_step)
-        self._histograms = JsonLines(out_dir / HISTOGRAMS, first_step)
+    def __init__(self, out_dir: Path, interval: int, keep_until: int) -> None:
+        self._metrics = JsonLines(out_dir / METRICS, keep_until)
+        self._histograms = JsonLines(out_dir / HISTOGRAMS, keep_until)
         self._interval = interval
         self._tokens = self._seconds = 0.0
 

@@ -70,7 +70,11 @@ class BatchPlan:
         return last if step >= ramp else first + (last - first) * step // ramp
 
     def start(self, step: int) -> int:
-        """Sequences consumed before this step (which must not lie before `first_step`)."""
+        """Sequences consumed before this step (which must not lie before `first_step`); none after the end."""
+        position = self._unlimited_start(step)
+        return position if self.end is None else min(position, max(self.end, self._starts[0]))
+
+    def _unlimited_start(self, step: int) -> int:
         ramped = min(step - self.first_step, len(self._starts) - 1)
         position, steps = self._starts[ramped], step - self.first_step - ramped
         if not self.cut_epochs:

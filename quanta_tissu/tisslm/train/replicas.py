@@ -170,7 +170,9 @@ class Replicas:
             if cancelled():
                 break
             tokens = batch.num_targets
-            mean = self.decoder.loss(batch.inputs, batch.targets, params=parameters, denominator=max(1, tokens))
+            mean = self.decoder.loss(
+                batch.inputs, batch.targets, params=parameters, denominator=float(max(1, tokens))
+            )
             found.append((number, (float(mean) * tokens, tokens)))
         return found
 

@@ -18,7 +18,9 @@ from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.callbacks import Callback, Callbacks
 from quanta_tissu.tisslm.train.checkpoint import (
+    BEST,
     Resumed,
+    best_metrics,
     load_resumable,
     resume_command,
     rolling_checkpoints,
@@ -181,10 +183,16 @@ def _fingerprint(dataset: TokenDataset) -> str:
 
 
 def _refuse_other_run(out_dir: Path) -> None:
+    """A run is never overwritten; what stopped before it had learned anything may be."""
     if rolling_checkpoints(out_dir):
         raise TrainingError(
             f"{out_dir} already holds a run",
             hint=f"go on with it: `{resume_command(out_dir)}`; or choose another folder with --out",
+        )
+    if best_metrics(out_dir).get("step"):
+        raise TrainingError(
+            f"{out_dir} already holds a trained model ({BEST}), which would be replaced",
+            hint="choose another folder with --out, or move that one away",
         )
 
 

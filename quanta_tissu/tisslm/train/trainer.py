@@ -123,7 +123,14 @@ class Trainer:
             first_position=self.state.position,
         )
         self.callbacks = Callbacks(callbacks)
-        self._checkpoints = Checkpoints(out_dir, config.train.keep_checkpoints, tokenizer, config, data.manifest)
+        self._checkpoints = Checkpoints(
+            out_dir,
+            config.train.keep_checkpoints,
+            tokenizer,
+            config,
+            data.manifest,
+            resuming=resumed is not None,
+        )
         self._saved_step = None if resumed is None else self.state.step
         self._interrupts = Interrupts()
         self._earlier_seconds = self.state.seconds
@@ -146,7 +153,8 @@ class Trainer:
             raise TrainingError(
                 f"cannot write to {self.out_dir}: {error.strerror}", hint="choose another folder with --out"
             ) from error
-        self._metrics = MetricsLog(self.out_dir, self.config.train.log_interval, first)
+        keep_until = -1 if self._saved_step is None else first
+        self._metrics = MetricsLog(self.out_dir, self.config.train.log_interval, keep_until)
         for path in abandoned:
             self._say(f"a checkpoint that this run had written later was set aside: {path}")
         with (
