@@ -115,7 +115,8 @@ class Tokenizer(ABC):
         if token:
             raise TokenizerError(
                 f"the text has the special token {token!r} at position {position}",
-                hint="remove it from the text, or pass allow_special=True if the text is trusted",
+                hint="remove it from the text, or allow special tokens (allow_special=True, --allow-special) if "
+                "the text is trusted",
             )
 
     # -- ids to text ---------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class CharacterTokenizer(Tokenizer):
             raise TokenizerError(
                 f"the character {text[position]!r} at position {offset + position} is not in the vocabulary of "
                 f"{len(ids)} characters, which has no UNK",
-                hint="remove it, train the tokenizer on text that has it, or train with special_tokens",
+                hint="remove it, or train the tokenizer on text that has it, or with special tokens and so an UNK",
             ) from None
 
     def to_json(self) -> str:

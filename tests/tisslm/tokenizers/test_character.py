@@ -41,7 +41,7 @@ def test_an_unknown_character_without_unk_is_named_with_its_place():
         with pytest.raises(TokenizerError) as error:
             tokenizer.encode("abéa", allow_special=allow_special)
         assert "'é' at position 2 is not in the vocabulary of 2 characters" in error.value.message
-        assert "special_tokens" in error.value.hint
+        assert "with special tokens" in error.value.hint
 
 
 def test_the_place_of_a_special_token_does_not_shift():
