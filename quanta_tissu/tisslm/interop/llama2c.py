@@ -46,9 +46,12 @@ def read_checkpoint(path: Path) -> Decoder:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     if len(data) < _HEADER.size:
-        raise CheckpointError(f"{path} is truncated: {len(data)} bytes are less than its header")
+        raise CheckpointError(
+            f"{path} is truncated: {len(data)} bytes are less than a header",
+            hint="copy or download it again",
+        )
     dim, hidden, layers, heads, kv_heads, vocabulary, context = _HEADER.unpack_from(data)
     if dim == _LATER_VERSIONS:
         raise CheckpointError(
@@ -142,7 +145,7 @@ def read_tokenizer(path: Path) -> ScoredBPETokenizer:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise TokenizerError(f"cannot read {path}: {error.strerror}") from error
+        raise TokenizerError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     tokens: list[tuple[str, float]] = []
     offset = 4
     try:
