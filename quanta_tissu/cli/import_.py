@@ -71,7 +71,7 @@ def _read_weights(source: Path) -> Decoder:
     if source.suffix.lower() != ".bin" and source.exists():
         raise CheckpointError(
             f"{source} is not a file that can be imported",
-            hint="supported: llama2.c's .bin files, and folders from Hugging Face with config.json and safetensors",
+            hint="supported: llama2.c's .bin files, and Hugging Face folders with config.json and safetensors",
         )
     from quanta_tissu.tisslm.interop import llama2c
 
