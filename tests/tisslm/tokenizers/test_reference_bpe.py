@@ -63,7 +63,7 @@ def test_merges_and_ids_equal_the_librarys_on_pythons_documentation(topics):
 @pytest.mark.slow
 def test_merges_and_ids_equal_the_librarys_on_tinyshakespeare(shared_data):
     text = (shared_data / "tinyshakespeare.txt").read_text(encoding="utf-8")
-    reference, library = trained([text], 256 + 1500), fast([text], 256 + 1500)
+    reference, library = trained([text], 256 + 700), fast([text], 256 + 700)
     assert merges_as_bytes(reference) == library.merges
     assert_same(reference, library, text[-100_000:])
 
