@@ -108,13 +108,12 @@ def test_every_character_belongs_to_the_class_it_has_in_the_library():
     from tokenizers import pre_tokenizers
 
     library = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        if unicodedata.category(character) in ("Cs", "Cn"):
-            continue
-        probe = f"a{character}a1{character}1!{character}! {character}b"  # letter, number, sign and space differ
-        words = [probe[start:end] for _, (start, end) in library.pre_tokenize_str(probe)]
-        assert word_pattern().findall(probe) == words, hex(code)
+    known = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cs", "Cn")]
+    for start in range(0, len(known), 1000):
+        # Letter, number, sign and space each cut this differently.
+        probe = "".join(f"a{character}1{character}!\n" for character in known[start : start + 1000])
+        words = [probe[first:last] for _, (first, last) in library.pre_tokenize_str(probe)]
+        assert word_pattern().findall(probe) == words, hex(ord(known[start]))
 
 
 @pytest.mark.parametrize(
