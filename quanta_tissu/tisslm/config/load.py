@@ -79,6 +79,8 @@ def load_config(
     preset: str | None = None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    *,
+    base: Config | None = None,
 ) -> Config:
     """Build the configuration of a run from all its layers.
 
@@ -87,11 +89,14 @@ def load_config(
         preset: The name of a preset, below the file.
         overrides: `section.field=value` texts, above everything else; values are YAML.
         environ: The environment; null takes the process's. `TISSU_TRAIN__MAX_STEPS=300` sets train.max_steps.
+        base: What to start from instead of the defaults: the configuration of a run that is resumed.
 
     Raises:
         ConfigError: A key is unknown, or a value is not allowed; one line for each, with its origin.
     """
     settings: list[_Setting] = []
+    if base is not None:
+        settings += _from_document(base.model_dump(mode="json"), {}, "the resumed run")
     if preset is not None:
         settings += _from_yaml(get_preset(preset).text, f"preset {preset}")
     if config_file is not None:

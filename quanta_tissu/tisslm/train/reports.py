@@ -11,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.config import Config
+from quanta_tissu.tisslm.evaluate.floors import Floors
 from quanta_tissu.tisslm.train.histograms import Histogram
 
 
@@ -26,6 +27,7 @@ class RunInfo:
         replicas: Model replicas.
         parameters: Weights by name, read-only views that follow the training.
         gradients: Gradients of the last step by name, read-only views.
+        floors: Validation losses that counting reaches, if they were computed.
     """
 
     config: Config
@@ -35,6 +37,7 @@ class RunInfo:
     replicas: int
     parameters: Mapping[str, NDArray[Any]]
     gradients: Mapping[str, NDArray[Any]]
+    floors: Floors | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from quanta_tissu.tisslm.data.batches import boundary_id, evaluation_batches, ma
 from quanta_tissu.tisslm.data.dataset import TokenDataset, is_prepared
 from quanta_tissu.tisslm.data.prepare import Tally, prepare
 from quanta_tissu.tisslm.data.sources import Source, configured_source
-from quanta_tissu.tisslm.evaluate.floors import floors
+from quanta_tissu.tisslm.evaluate.floors import Floors, floors
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.callbacks import Callback, Callbacks
@@ -29,6 +29,8 @@ from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainR
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
 
 DATA = "data"
+_COUNTED_TOKENS = 20_000_000
+"""Tokens of each split that the floors are counted on, at most; more would change them little and take long."""
 
 
 def train(
@@ -61,7 +63,7 @@ def train(
         dataset, tokenizer = prepare_data(config, out_dir / DATA, observers)
     decoder = _initialise(config, tokenizer)
     data = training_data(config, dataset)
-    _describe(config, dataset, decoder, observers)
+    _describe(dataset, decoder, data.floors, observers)
     trainer = Trainer(
         config.model_copy(update={"model": decoder.config}),
         decoder,
@@ -92,6 +94,7 @@ def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[Tok
         return dataset, dataset.load_tokenizer()
     source = configured_source(config.data)
     total = source.num_bytes
+    observers.on_message(Message(f"reading {source.description} ({total / 1e6:,.1f} MB)"))
     tokenizer = tokenizers.train(config.tokenizer, _texts(source))
     boundary_id(config.data, tokenizer.eos_id)  # refuse packing without EOS before the work is done
     if (ready := _reusable(folder, source, tokenizer, config)) is not None:
@@ -124,6 +127,12 @@ def training_data(config: Config, dataset: TokenDataset) -> TrainingData:
         cut_epochs=config.data.windows != "random",
         manifest=dataset.manifest.model_dump(mode="json"),
         fingerprint=_fingerprint(dataset),
+        floors=floors(
+            dataset.train[:_COUNTED_TOKENS],
+            dataset.validation[:_COUNTED_TOKENS],
+            dataset.manifest.tokenizer.vocab_size,
+            ignore_after=ignored,
+        ),
     )
 
 
@@ -207,16 +216,18 @@ def _initialise(config: Config, tokenizer: Tokenizer) -> Decoder:
     return Decoder.initialise(model, config.train.seed)
 
 
-def _describe(config: Config, dataset: TokenDataset, decoder: Decoder, observers: Callback) -> None:
+def _describe(dataset: TokenDataset, decoder: Decoder, found: Floors | None, observers: Callback) -> None:
     """Say what is about to happen, and which losses it has to beat."""
     manifest = dataset.manifest
-    ignored = boundary_id(config.data, manifest.tokenizer.eos_id)
-    found = floors(dataset.train, dataset.validation, manifest.tokenizer.vocab_size, ignore_after=ignored)
-    for text in (
+    texts = [
         f"model: {decoder.parameters.num_elements:,} parameters, vocabulary of {decoder.config.vocab_size:,}",
         f"data: {manifest.train.tokens:,} training and {manifest.validation.tokens:,} validation tokens "
         f"({manifest.source.description})",
-        f"validation losses to beat: uniform {found.uniform:.4f}, unigram {found.unigram:.4f}, "
-        f"bigram {found.bigram:.4f}",
-    ):
+    ]
+    if found is not None:
+        texts.append(
+            f"validation losses to beat: uniform {found.uniform:.4f}, unigram {found.unigram:.4f}, "
+            f"bigram {found.bigram:.4f}"
+        )
+    for text in texts:
         observers.on_message(Message(text))

@@ -17,6 +17,7 @@ from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.data.batches import Batch, Batches
 from quanta_tissu.tisslm.data.prefetch import Prefetcher
 from quanta_tissu.tisslm.engine.threads import replica_count
+from quanta_tissu.tisslm.evaluate.floors import Floors
 from quanta_tissu.tisslm.model import Decoder, Parameters
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.callbacks import Callback, Callbacks
@@ -60,6 +61,7 @@ class TrainingData:
         cut_epochs: Whether every sequence comes once an epoch, so that steps must not cross its end.
         manifest: How the data describes itself, for checkpoints.
         fingerprint: Distinguishes it from other data; a resumed run must find it again.
+        floors: Validation losses that counting reaches.
     """
 
     batches: Batches
@@ -67,6 +69,7 @@ class TrainingData:
     cut_epochs: bool = False
     manifest: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    floors: Floors | None = None
 
 
 class Trainer:
@@ -166,6 +169,8 @@ class Trainer:
             self.callbacks.on_start(self._info())
             stopped = self._loop(upcoming)
         result = self._result(stopped)
+        if stopped == "finished" and result.step == first:
+            self._say(f"all {result.step:,} steps were made before; raise train.max_steps to go on", "warning")
         if result.resume_command:
             self._say(f"stopped after step {result.step}; go on with: {result.resume_command}")
         self.callbacks.on_end(result)
@@ -315,6 +320,7 @@ class Trainer:
             self.replicas.count,
             _read_only(self.replicas.decoder.parameters),
             _read_only(self.replicas.gradients),
+            self.data.floors,
         )
 
     def _result(self, stopped: Stop) -> TrainResult:
