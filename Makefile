@@ -23,7 +23,12 @@ help:
 	@echo 'make clean   remove caches and build products (not .venv, not runs)'
 
 demo: $(VENV)/.installed
-	$(BIN)/tissu train --preset demo --out $(DEMO_OUT)
+	@if ls -d $(DEMO_OUT)/step-* > /dev/null 2>&1; then \
+		echo "$(DEMO_OUT) holds a run already and is gone on with; to start anew: rm -r $(DEMO_OUT)"; \
+		$(BIN)/tissu train --resume $(DEMO_OUT); \
+	else \
+		$(BIN)/tissu train --preset demo --out $(DEMO_OUT); \
+	fi
 	$(BIN)/tissu evaluate $(DEMO_OUT)/best --data builtin:python
 	$(BIN)/tissu generate $(DEMO_OUT)/best --prompt 'def ' --num-samples 2
 	$(BIN)/tissu generate $(DEMO_OUT)/best --prompt 'The ' --num-samples 2

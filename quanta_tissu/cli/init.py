@@ -19,7 +19,7 @@ _README = """\
 A language-model project: `tissu.yaml` holds every setting with its meaning, `runs/` what training writes.
 
 ```sh
-tissu train --config tissu.yaml --out runs/first     # Ctrl-C saves; the same command with --resume goes on
+tissu train --config tissu.yaml --out runs/first     # Ctrl-C saves; `tissu train --resume runs/first` goes on
 tissu evaluate runs/first/best --data {source}
 tissu generate runs/first/best --prompt "Once"
 tissu chat runs/first/best
