@@ -65,7 +65,7 @@ class Variable:
             else:
                 np.add(self._buffer, d, out=self._buffer)
         else:
-            self.grad = d if self.grad is None else self.grad + d
+            self.grad = d if self.grad is None else np.asarray(self.grad + d)
 
 
 class _Node(NamedTuple):

@@ -40,6 +40,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("reciprocal", (0.5 + abs(x),), {"exponent": -1.0})
     yield Sample("root", (0.5 + abs(x),), {"exponent": 0.5})
     yield Sample("constant", (x,), {"exponent": 0})
+    yield Sample("scalar", (rng.uniform(1, 2, size=()),), {"exponent": -2})
 
 
 power = define(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Bool
 
@@ -10,12 +12,12 @@ def keep_mask(shape: tuple[int, ...], p: float, seed: tuple[int, ...]) -> Bool[n
     """Draw which elements dropout keeps: True with probability 1 - p, independently.
 
     The generator is the counter-based Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-    1, 2, 3"), keyed by a hash of the whole seed, so that neighbouring seeds give unrelated masks.
+    1, 2, 3"), keyed by a hash of the whole seed, so that different seeds, however close, give unrelated masks.
 
     Args:
         shape: Shape of the mask.
         p: Probability of dropping an element, 0 <= p < 1.
-        seed: Non-negative integers that name the mask: run, step, call site and so on.
+        seed: Integers that name the mask: run, step, call site and so on.
 
     Returns:
         Boolean array of that shape.
@@ -25,5 +27,7 @@ def keep_mask(shape: tuple[int, ...], p: float, seed: tuple[int, ...]) -> Bool[n
     """
     if not 0 <= p < 1:
         raise ValueError(f"a dropout probability is at least 0 and below 1; it is {p}")
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    # Not a SeedSequence, to which (1, 2) and (1, 2, 0) are the same.
+    digest = hashlib.sha256(" ".join(str(int(part)) for part in seed).encode()).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
     return generator.random(shape, dtype=np.float32) >= p

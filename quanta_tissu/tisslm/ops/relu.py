@@ -13,7 +13,7 @@ from quanta_tissu.tisslm.ops.op import Sample, define
 
 def forward(x: Float[np.ndarray, "*N"]) -> tuple[Float[np.ndarray, "*N"], Any]:
     """Cut off what is negative: y = max(x, 0)."""
-    return np.maximum(x, 0), x > 0
+    return np.asarray(np.maximum(x, 0)), x > 0
 
 
 def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
@@ -24,7 +24,7 @@ def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
         dx = dy · [x > 0]
     """
     positive = saved
-    return (dy * positive,)
+    return (np.asarray(dy * positive),)
 
 
 def torch_twin(x: Any) -> Any:
@@ -38,6 +38,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """Both sides of the kink, at least 0.1 away from it."""
     x = rng.normal(size=(2, 3, 4))
     yield Sample("both signs", (x + np.copysign(0.1, x),))
+    yield Sample("scalar", (rng.uniform(1, 2, size=()),))
     yield Sample("large", (rng.normal(size=(37, 301)),), large=True)
 
 

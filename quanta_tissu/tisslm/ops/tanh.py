@@ -36,6 +36,7 @@ def torch_twin(x: Any) -> Any:
 def samples(rng: np.random.Generator) -> Iterator[Sample]:
     """The curved middle."""
     yield Sample("middle", (rng.normal(size=(2, 3, 4)),))
+    yield Sample("scalar", (rng.normal(size=()),))
     yield Sample("large", (rng.normal(size=(37, 301)),), large=True)
 
 

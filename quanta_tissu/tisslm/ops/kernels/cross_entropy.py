@@ -23,7 +23,7 @@ def forward(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
-    denominator: float | None = None,
+    denominator: float | int | None = None,
 ) -> tuple[Float[np.ndarray, ""], Any]:
     """As `ops/cross_entropy.py`."""
     rows_logits = rows(logits)
@@ -89,13 +89,12 @@ def _forward(
             in_range = False
             continue
         valid += 1
-        loss += (
-            normaliser - (1.0 - label_smoothing) * np.float64(logits[n, token]) + z_loss * normaliser * normaliser
-        )
+        loss += log_total - (1.0 - label_smoothing) * np.float64(logits[n, token] - top)
+        loss += z_loss * normaliser * normaliser
         if label_smoothing != 0.0:
             uniform = real(0)
             for j in range(V):
-                uniform += logits[n, j]
+                uniform += logits[n, j] - top
             loss -= label_smoothing * np.float64(uniform) / V
     return loss, valid, in_range
 

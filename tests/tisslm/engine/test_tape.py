@@ -1,0 +1,203 @@
+"""The tape: gradients add up, land where they should, and what is spent is freed."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import pytest
+
+from quanta_tissu.tisslm import engine, ops
+from quanta_tissu.tisslm.engine import Tape
+from quanta_tissu.tisslm.engine.engines import Engine
+from quanta_tissu.tisslm.ops.op import Pair
+
+
+@pytest.fixture(autouse=True, params=["reference", "fast"])
+def each_engine(request):
+    with engine.use(request.param):
+        yield
+
+
+def number(value: float) -> np.ndarray:
+    return np.array(value)
+
+
+def test_micrograds_published_example():
+    """Its README's expression: g = 24.7041, dg/da = 138.8338, dg/db = 645.5773."""
+    tape = Tape()
+    a, b = tape.variable(number(-4.0)), tape.variable(number(2.0))
+
+    def times(x, factor):
+        return ops.multiply(x, number(factor))
+
+    c = ops.add(ops.add(times(a, 3.0), times(b, 4.0)), number(3.0))
+    d = times(ops.add(ops.multiply(a, b), ops.power(b, exponent=3)), 12.0)
+    d = ops.add(d, times(ops.relu(ops.add(a, b)), 4.0))
+    d = ops.add(d, ops.relu(ops.add(b, times(a, -1.0))))
+    f = ops.power(ops.add(c, times(d, -1.0)), exponent=2)
+    g = ops.add(times(f, 0.5), times(ops.power(f, exponent=-1), 10.0))
+    tape.backward(g)
+
+    assert [round(float(x), 4) for x in (g.value, a.grad, b.grad)] == [24.7041, 138.8338, 645.5773]
+
+
+def test_a_variable_used_twice_receives_both_gradients():
+    tape = Tape()
+    x = tape.variable(np.array([1.0, 2.0, 3.0]))
+    tape.backward(ops.multiply(x, x))
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0, 6.0])
+
+
+def test_one_op_may_receive_a_variable_twice_and_reuse_its_gradient():
+    """An addition hands the same array to both inputs; adding it up in place would corrupt it."""
+    tape = Tape()
+    x = tape.variable(np.array([1.0, 2.0]))
+    doubled = ops.add(x, x)
+    tape.backward(ops.add(doubled, ops.add(x, doubled)))
+    np.testing.assert_array_equal(x.grad, [5.0, 5.0])
+
+
+def test_gradients_of_several_passes_add_up_in_one_buffer():
+    """Gradient accumulation: a tape per micro-batch, one buffer for the sum."""
+    weight, total = np.array([2.0, -1.0]), np.zeros(2)
+    expected = np.zeros(2)
+    for x in (np.array([1.0, 5.0]), np.array([3.0, -2.0])):
+        buffer = np.full(2, np.nan)  # what was in it before does not matter
+        tape = Tape()
+        variable = tape.variable(weight, grad_buffer=buffer)
+        tape.backward(ops.add(ops.multiply(variable, x), variable))
+        assert variable.grad is buffer
+        total += buffer
+        expected += x + 1
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_a_gradient_buffer_keeps_its_type_and_is_not_shared():
+    tape = Tape()
+    buffers = [np.empty(2, np.float32), np.empty(2, np.float32)]
+    x, y = (tape.variable(np.ones(2, np.float32), grad_buffer=buffer) for buffer in buffers)
+    tape.backward(ops.add(x, y))
+    np.testing.assert_array_equal(buffers, np.ones((2, 2), np.float32))
+    assert x.grad is buffers[0]
+    assert y.grad is buffers[1]
+
+
+def test_backward_may_start_with_any_gradient():
+    tape = Tape()
+    x = tape.variable(np.array([1.0, 2.0]))
+    tape.backward(ops.multiply(x, np.array([10.0, 100.0])), np.array([0.5, 2.0]))
+    np.testing.assert_array_equal(x.grad, [5.0, 200.0])
+
+
+def test_inputs_that_are_not_variables_are_constants():
+    tape = Tape()
+    x, constant = tape.variable(np.array([[1.0, 2.0]])), np.array([[3.0, 4.0]])
+    y = ops.linear(x, constant, None)
+    tape.backward(y)
+    assert y.tape is tape
+    np.testing.assert_array_equal(x.grad, constant)
+
+
+def test_ops_on_arrays_alone_record_nothing():
+    result = ops.add(np.array([1.0]), np.array([2.0]))
+    assert isinstance(result, np.ndarray)
+
+
+def test_outputs_that_nobody_used_count_as_zero():
+    tape = Tape()
+    x = tape.variable(np.arange(6.0).reshape(2, 3))
+    first, _, _ = ops.split(x, sizes=(1, 1, 1))
+    tape.backward(first)
+    np.testing.assert_array_equal(x.grad, [[1, 0, 0], [1, 0, 0]])
+
+
+def test_branches_that_do_not_reach_the_loss_cost_and_change_nothing():
+    tape = Tape()
+    x = tape.variable(np.array([0.5]))
+    ops.power(x, exponent=-1)  # recorded, never used
+    tape.backward(ops.multiply(x, np.array([3.0])))
+    np.testing.assert_array_equal(x.grad, [3.0])
+
+
+def test_a_variable_without_effect_has_no_gradient():
+    tape = Tape()
+    x, y = tape.variable(np.array([1.0])), tape.variable(np.array([1.0]))
+    tape.backward(ops.tanh(x))
+    assert y.grad is None
+
+
+class Saved:
+    """Something a forward saves, that can be watched as it disappears."""
+
+
+def test_what_was_saved_is_freed_while_the_walk_goes_on():
+    """When an op's backward runs, what later ops saved is gone already."""
+    watched: list[weakref.ref] = []
+    alive_at_backward: list[int] = []
+
+    def forward(x):
+        saved = Saved()
+        watched.append(weakref.ref(saved))
+        return x.copy(), saved
+
+    def backward(saved, dy):
+        alive_at_backward.append(sum(ref() is not None for ref in watched))
+        return (dy,)
+
+    class Watched:
+        name = "watched"
+        readable = Pair(forward, backward)
+
+        def fast_twin(self):
+            return None
+
+    tape = Tape()
+    x = tape.variable(np.array([1.0]))
+    y = x
+    for _ in range(4):
+        y = tape.apply(Watched(), (y,), {})
+    tape.backward(y)
+    assert alive_at_backward == [4, 3, 2, 1]
+    assert all(ref() is None for ref in watched)
+
+
+def test_intermediate_gradients_are_freed():
+    tape = Tape()
+    x = tape.variable(np.array([1.0, 2.0]))
+    middle = ops.tanh(x)
+    end = ops.multiply(middle, middle)
+    tape.backward(end)
+    assert middle.grad is None
+    assert end.grad is None
+    assert x.grad is not None
+
+
+def test_a_tape_is_spent_after_one_walk():
+    tape = Tape()
+    x = tape.variable(np.array([3.0]))
+    y = ops.multiply(x, x)
+    tape.backward(y)
+    first = x.grad.copy()
+    tape.backward(y)
+    np.testing.assert_array_equal(x.grad, first)
+
+
+def test_a_variable_knows_its_shape_and_type():
+    variable = Tape().variable(np.zeros((2, 3), np.float32))
+    assert variable.shape == (2, 3)
+    assert variable.dtype == np.float32
+
+
+def test_a_tape_keeps_the_engine_it_was_made_with():
+    used: list[str] = []
+
+    class Spy(Engine):
+        def implementation(self, op):
+            used.append(op.name)
+            return super().implementation(op)
+
+    tape = Tape(Spy("reference"))
+    with engine.use("reference"):
+        ops.tanh(tape.variable(np.array([1.0])))
+    assert used == ["tanh"]
