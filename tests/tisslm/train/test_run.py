@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+
+from quanta_tissu.errors import CheckpointError, ConfigError, DataError, TokenizerError, TrainingError
+from quanta_tissu.tisslm import artifact, tokenizers
+from quanta_tissu.tisslm.config import DataConfig
+from quanta_tissu.tisslm.data.dataset import TokenDataset
+from quanta_tissu.tisslm.data.prepare import prepare
+from quanta_tissu.tisslm.data.sources import open_source
+from quanta_tissu.tisslm.train.checkpoint import load_resumable
+from quanta_tissu.tisslm.train.run import train
+
+TEXT = "She sells sea shells by the sea shore; the shells she sells are sea shells, I am sure.\n" * 30
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def settings(config, text):
+    """`settings(section={...})`: the tiny configuration on a text of its own."""
+
+    def make(**sections):
+        sections["data"] = {"source": str(text), **sections.get("data", {})}
+        sections["model"] = {"vocab_size": None, **sections.get("model", {})}
+        return config(**sections)
+
+    return make
+
+
+def test_a_text_becomes_a_trained_model(settings, tmp_path, recorder):
+    result = train(settings(train={"max_steps": 80}), tmp_path / "run", callbacks=[recorder])
+    best = artifact.read(result.checkpoint)
+    assert best.decoder.config.vocab_size == best.tokenizer.vocab_size == len(set(TEXT))
+    assert best.tokenizer.decode(best.tokenizer.encode("She sells")) == "She sells"
+    assert best.config.model.vocab_size == len(set(TEXT))
+    dataset = TokenDataset.open(tmp_path / "run" / "data")
+    assert len(dataset.train) + len(dataset.validation) == len(TEXT)
+    assert best.manifest["data"]["source"]["sha256"] == dataset.manifest.source.sha256
+    assert recorder.evaluations[0].val_loss == pytest.approx(math.log(len(set(TEXT))), abs=0.1)
+    assert result.val_loss < recorder.evaluations[0].val_loss - 0.5
+
+
+def test_says_the_losses_to_beat_before_it_starts(settings, tmp_path, recorder):
+    train(settings(), tmp_path / "run", callbacks=[recorder])
+    (text,) = [m.text for m in recorder.messages if "to beat" in m.text]
+    floors = recorder.started[0].floors
+    assert f"uniform {math.log(len(set(TEXT))):.4f}" in text
+    assert f"bigram {floors.bigram:.4f}" in text
+    assert floors.bigram < floors.unigram < floors.uniform
+
+
+def test_byte_pair_encoding_and_packed_documents(settings, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.txt").write_text(f"Document {number}. " + TEXT[: 200 + 10 * number])
+    changed = settings(
+        tokenizer={"kind": "bpe", "vocab_size": 270}, data={"source": str(folder), "windows": "packed"}
+    )
+    result = train(changed, tmp_path / "run")
+    best = artifact.read(result.checkpoint)
+    assert best.tokenizer.kind == "bpe"
+    dataset = TokenDataset.open(tmp_path / "run" / "data")
+    assert (dataset.train == best.tokenizer.eos_id).sum() > 5
+
+
+def test_the_preparation_is_reported(settings, tmp_path, recorder):
+    heard = []
+    recorder.on_prepare = heard.append
+    train(settings(), tmp_path / "run", callbacks=[recorder])
+    assert heard[-1].done_bytes == heard[-1].total_bytes == len(TEXT)
+
+
+def test_a_prepared_dataset_is_used_as_it_is(settings, tmp_path, text, recorder):
+    tokenizer = tokenizers.train(settings().tokenizer, [TEXT])
+    prepared = prepare(open_source(text), tokenizer, tmp_path / "prepared", DataConfig(), seed=0)
+    result = train(settings(data={"source": str(prepared.path)}), tmp_path / "run", callbacks=[recorder])
+    assert not (tmp_path / "run" / "data").exists()
+    assert artifact.read(result.checkpoint).tokenizer.fingerprint() == tokenizer.fingerprint()
+    longer = settings(data={"source": str(prepared.path)}, train={"max_steps": 8})
+    assert train(longer, tmp_path / "run", resume=tmp_path / "run").step == 8
+
+
+def test_a_run_is_never_overwritten(settings, tmp_path):
+    train(settings(), tmp_path / "run")
+    with pytest.raises(TrainingError, match="already holds a run") as error:
+        train(settings(), tmp_path / "run")
+    assert f"tissu train --resume {tmp_path / 'run'}" in error.value.hint
+    shutil.rmtree(tmp_path / "run" / "step-6")
+    with pytest.raises(TrainingError, match="already holds a trained model"):
+        train(settings(), tmp_path / "run")
+
+
+def prepared_again(messages):
+    return not any("using the prepared dataset" in m.text for m in messages)
+
+
+def test_what_an_attempt_before_the_first_checkpoint_prepared_is_used(settings, tmp_path, recorder, text):
+    def attempt(**sections):
+        for leftover in [*(tmp_path / "run").glob("step-*"), tmp_path / "run" / "best"]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        recorder.__init__()
+        train(settings(**sections), tmp_path / "run", callbacks=[recorder])
+        return prepared_again(recorder.messages)
+
+    assert attempt()
+    assert not attempt(optimizer={"learning_rate": 1e-3})
+    assert attempt(data={"validation_split_ratio": 0.2})
+    assert not attempt(data={"validation_split_ratio": 0.2})
+    text.write_text(TEXT.replace("shore", "store"))
+    assert attempt(data={"validation_split_ratio": 0.2})
+    (tmp_path / "run" / "data" / "train.bin").write_bytes(b"")
+    assert attempt(data={"validation_split_ratio": 0.2})
+
+
+def test_resuming_takes_the_tokens_of_the_run(settings, tmp_path, text, recorder):
+    train(settings(), tmp_path / "run")
+    text.unlink()
+    result = train(settings(train={"max_steps": 8}), tmp_path / "run", resume=tmp_path / "run")
+    assert result.step == 8
+    elsewhere = train(
+        settings(train={"max_steps": 9}), tmp_path / "elsewhere", resume=load_resumable(tmp_path / "run")
+    )
+    assert elsewhere.checkpoint == tmp_path / "elsewhere" / "best"
+
+
+def test_resuming_makes_lost_tokens_again_and_refuses_others(settings, tmp_path, text):
+    train(settings(), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "data")
+    assert train(settings(train={"max_steps": 7}), tmp_path / "run", resume=tmp_path / "run").step == 7
+    shutil.rmtree(tmp_path / "run" / "data")
+    text.write_text(TEXT.replace("shore", "store"))
+    with pytest.raises(TrainingError, match="not those that the run was trained on"):
+        train(settings(train={"max_steps": 8}), tmp_path / "run", resume=tmp_path / "run")
+
+
+def test_resuming_a_finished_run_says_what_to_raise(settings, tmp_path, recorder):
+    train(settings(), tmp_path / "run")
+    result = train(settings(), tmp_path / "run", resume=tmp_path / "run", callbacks=[recorder])
+    assert result.step == 6
+    assert any("raise train.max_steps" in m.text for m in recorder.messages)
+
+
+def test_the_vocabulary_may_be_larger_than_the_tokenizers_but_not_smaller(settings, tmp_path):
+    result = train(settings(model={"vocab_size": 64}), tmp_path / "run")
+    assert artifact.read(result.checkpoint).decoder.config.vocab_size == 64
+    with pytest.raises(ConfigError, match=r"model\.vocab_size = 5 is smaller"):
+        train(settings(model={"vocab_size": 5}), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"data": {"source": None}}, DataError, "data.source is not set"),
+        ({"data": {"source": "absent.txt"}}, DataError, "absent.txt"),
+        ({"tokenizer": {"path": "absent.json"}}, TokenizerError, "absent.json"),
+        ({"model": {"context_length": 5000}}, DataError, "too little text"),
+        ({"optimizer": {"learning_rate_scales": {"nothing": 1.0}}}, ConfigError, "matches no parameter"),
+    ],
+)
+def test_user_errors_are_clear_and_come_before_training(settings, tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        train(settings(**change), tmp_path / "run")
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_packing_without_an_end_of_document_is_refused_before_the_text_is_read(settings, tmp_path):
+    tokenizers.train(settings().tokenizer, [TEXT]).save(tmp_path / "characters.json")
+    own = {"path": str(tmp_path / "characters.json"), "special_tokens": True}
+    with pytest.raises(DataError, match="no EOS"):
+        train(settings(tokenizer=own, data={"windows": "packed"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_to_resume(settings, tmp_path):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(settings(), tmp_path / "run", resume=tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_babys_first_steps_are_nanogpts(shared_data, tmp_path, recorder):
+    """Counts, parameters and step-0 loss of nanoGPT's published CPU run, and what a few steps make of it."""
+    from quanta_tissu.tisslm.config.load import load_config
+
+    source = shared_data / "tinyshakespeare.txt"
+    changes = [f"data.source={source}", "train.max_steps=60", "train.eval_steps=10", "train.eval_interval=60"]
+    baby = load_config(preset="baby-gpt", overrides=changes, environ={})
+    result = train(baby, tmp_path / "run", callbacks=[recorder])
+    manifest = TokenDataset.open(tmp_path / "run" / "data").manifest
+    assert (manifest.train.tokens, manifest.validation.tokens) == (1_003_854, 111_540)
+    parameters = artifact.read(result.checkpoint).decoder.parameters
+    assert parameters.num_elements - parameters["model.embed_positions.weight"].size == 795_904
+    assert recorder.evaluations[0].val_loss == pytest.approx(4.18, abs=0.06)
+    assert result.val_loss < 3.0
