@@ -13,6 +13,7 @@ from typing import Self
 
 from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.engine import Tape, flat
+from quanta_tissu.tisslm.engine.memory import keep_freed_memory
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
 
@@ -47,6 +48,7 @@ class Replicas:
     """
 
     def __init__(self, decoder: Decoder, count: int, *, label_smoothing: float = 0.0, z_loss: float = 0.0) -> None:
+        keep_freed_memory()
         self.decoder = decoder
         self.team = ThreadTeam(count)
         self._label_smoothing = label_smoothing

@@ -99,7 +99,7 @@ def backward(saved: Any, dy: Float[np.ndarray, "B T H E"]) -> tuple[np.ndarray, 
 
 def _blocks(T: int, S: int, causal: bool, window: int | None) -> list[_Block]:
     """Blocks of queries; their key ranges begin and end at multiples of the block size or the ends."""
-    if not causal or T < 2 * _BLOCK:
+    if not causal or T < 2 * _BLOCK or T > S:
         return [_Block(0, T, 0, S)]
     before = S - T
     blocks = []
@@ -169,32 +169,30 @@ def _softmax(
         for h in range(H):
             for i in range(i0, i1):
                 position = S - T + i
-                start = max(j0, position - window + 1) if window > 0 else j0
-                end = min(j1, position + 1) if causal else j1
+                end = max(j0, min(j1, position + 1)) if causal else j1
+                start = min(end, max(j0, position - window + 1)) if window > 0 else j0
                 row = p[b, h, i]
-                for j in range(j0, min(start, j1)):
-                    row[j] = zero
+                row[j0:start] = zero
+                row[end:j1] = zero
+                seen = row[start:end]  # a slice, since LLVM vectorises loops from zero
                 if masked:
-                    for j in range(start, end):
-                        row[j] = row[j] if mask[b, j] else lowest
+                    for j in range(seen.size):
+                        seen[j] = seen[j] if mask[b, start + j] else lowest
                 key = ordered_bits(lowest)
-                for j in range(start, end):
-                    key = max(key, ordered_bits(row[j]))
+                for j in range(seen.size):
+                    key = max(key, ordered_bits(seen[j]))
                 largest = from_ordered_bits(key)
-                total = zero
                 if largest == lowest:
-                    for j in range(start, end):
-                        row[j] = zero
-                else:
-                    for j in range(start, end):
-                        e = exp(factor * (row[j] - largest))
-                        row[j] = e
-                        total += e
-                    total = real(1) / total
-                    for j in range(start, end):
-                        row[j] *= total
-                for j in range(max(start, end), j1):
-                    row[j] = zero
+                    seen[:] = zero
+                    continue
+                total = zero
+                for j in range(seen.size):
+                    e = exp(factor * (seen[j] - largest))
+                    seen[j] = e
+                    total += e
+                total = real(1) / total
+                for j in range(seen.size):
+                    seen[j] *= total
 
 
 @summing_kernel
@@ -209,12 +207,12 @@ def _softmax_backward(
     for b in range(B):
         for h in range(H):
             for i in range(i0, i1):
-                weights, row = p[b, h, i], ds[b, h, i]
+                weights, row = p[b, h, i, j0:j1], ds[b, h, i, j0:j1]
                 if dropping:
-                    for j in range(j0, j1):
-                        row[j] = row[j] * kept if keep[b, h, i, j] else zero
+                    for j in range(row.size):
+                        row[j] = row[j] * kept if keep[b, h, i, j0 + j] else zero
                 along = zero
-                for j in range(j0, j1):
+                for j in range(row.size):
                     along += row[j] * weights[j]
-                for j in range(j0, j1):
+                for j in range(row.size):
                     row[j] = factor * weights[j] * (row[j] - along)

@@ -64,7 +64,7 @@ def test_no_rows_at_all_are_fine(name, dtype):
 @dtypes
 @pytest.mark.parametrize(
     ("T", "S", "heads", "kv_heads"),
-    [(130, 130, 2, 2), (128, 128, 4, 2), (64, 64, 2, 1), (129, 300, 2, 1), (1, 70, 4, 4)],
+    [(130, 130, 2, 2), (128, 128, 4, 2), (64, 64, 2, 1), (129, 300, 2, 1), (1, 70, 4, 4), (150, 130, 2, 2)],
 )
 @pytest.mark.parametrize(
     "attributes",

@@ -1,0 +1,349 @@
+"""Training speed of this trainer against the same model in eager PyTorch, side by side.
+
+    python benchmarks/train_vs_torch.py --size small|large|all --rounds 10 [--json]
+
+Both train the same decoder (pre-norm, LayerNorm, exact GELU, no biases, tied embeddings, learned positions) from
+the same weights on the same batches, with AdamW, weight decay on matrices and embeddings, and the gradient norm
+clipped. Ours is the `TrainStep` that `tissu train` runs, guards included; PyTorch's is the usual eager loop with
+what serves it best on a CPU: `scaled_dot_product_attention`, fused AdamW, one thread per core.
+
+Each side lives in a process of its own, so that neither sees the other's threads or allocator. They take turns: in
+every round each makes the same number of steps while the other waits. Before anything is timed, the losses of the
+first steps must agree to 1e-4. Reported are medians over the rounds, quartiles and the best round, and the ratio
+of each round's pair (above 1: this trainer is faster). On a busy machine the best rounds compare most fairly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+AGREEMENT = 1e-4
+FIRST_STEPS = 5
+BATCHES = 8  # different ones, used in turn
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shape of the model and of a batch, and steps per turn."""
+
+    batch: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    steps: int
+    vocab: int = 65
+
+
+SIZES = {
+    "small": Size(batch=12, context=64, layers=4, width=128, heads=4, steps=10),
+    "large": Size(batch=8, context=256, layers=6, width=384, heads=6, steps=1),
+}
+
+LEARNING_RATE, BETAS, EPS, DECAY, CLIP, NORM_EPS = 1e-3, (0.9, 0.99), 1e-8, 0.1, 1.0, 1e-5
+
+
+def token_batches(size: Size) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and targets, the same on both sides; neighbouring tokens are related, so that the loss can fall."""
+    rng = np.random.default_rng(0)
+    steps = rng.integers(1, 4, size=(BATCHES, size.batch, size.context + 1))
+    tokens = np.cumsum(steps, axis=-1) % size.vocab
+    return [(np.ascontiguousarray(t[:, :-1]), np.ascontiguousarray(t[:, 1:])) for t in tokens]
+
+
+# --- this trainer ------------------------------------------------------------------------------------------------
+
+
+def ours(size: Size, weights: Path) -> Callable[[int], float]:
+    """A function that makes step number n and returns its loss; writes its initial weights for the other side."""
+    from quanta_tissu.tisslm.config import Config
+    from quanta_tissu.tisslm.data.batches import Batch
+    from quanta_tissu.tisslm.engine.threads import replica_count
+    from quanta_tissu.tisslm.model import Decoder
+    from quanta_tissu.tisslm.train.replicas import Replicas
+    from quanta_tissu.tisslm.train.step import TrainStep
+
+    config = Config.model_validate(
+        {
+            "model": {
+                "vocab_size": size.vocab,
+                "context_length": size.context,
+                "n_layers": size.layers,
+                "d_model": size.width,
+                "n_heads": size.heads,
+                "feed_forward": "gelu",
+                "norm": "layer_norm",
+                "norm_eps": NORM_EPS,
+                "positions": "learned",
+                "bias": False,
+                "tie_embeddings": True,
+            },
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": LEARNING_RATE,
+                "betas": BETAS,
+                "eps": EPS,
+                "weight_decay": DECAY,
+            },
+            "schedule": {"name": "constant", "warmup_steps": 0},
+            "train": {"clip_norm": CLIP, "batch_size": size.batch},
+        }
+    )
+    decoder = Decoder.initialise(config.model, seed=0)
+    np.savez(weights, **decoder.parameters)
+    step = TrainStep(config, Replicas(decoder, replica_count(None)))
+    batches = [Batch(inputs, targets) for inputs, targets in token_batches(size)]
+    return lambda n: step([batches[n % BATCHES]], n, 1_000_000).loss
+
+
+# --- the same in PyTorch -----------------------------------------------------------------------------------------
+
+
+def pytorch(size: Size, weights: Path) -> Callable[[int], float]:
+    """As `ours`, in eager PyTorch, from the weights that `ours` wrote."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from quanta_tissu.tisslm.engine.threads import replica_count
+
+    torch.set_num_threads(replica_count(None))
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm_1 = nn.LayerNorm(size.width, eps=NORM_EPS, bias=False)
+            self.qkv = nn.Linear(size.width, 3 * size.width, bias=False)
+            self.out = nn.Linear(size.width, size.width, bias=False)
+            self.norm_2 = nn.LayerNorm(size.width, eps=NORM_EPS, bias=False)
+            self.up = nn.Linear(size.width, 4 * size.width, bias=False)
+            self.down = nn.Linear(4 * size.width, size.width, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            B, T, D = x.shape
+            q, k, v = self.qkv(self.norm_1(x)).split(D, dim=2)
+            q, k, v = (a.view(B, T, size.heads, D // size.heads).transpose(1, 2) for a in (q, k, v))
+            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(y.transpose(1, 2).reshape(B, T, D))
+            return x + self.down(functional.gelu(self.up(self.norm_2(x))))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Embedding(size.vocab, size.width)
+            self.positions = nn.Embedding(size.context, size.width)
+            self.blocks = nn.ModuleList(Block() for _ in range(size.layers))
+            self.norm = nn.LayerNorm(size.width, eps=NORM_EPS, bias=False)
+
+        def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+            for block in self.blocks:
+                x = block(x)
+            logits = functional.linear(self.norm(x), self.tokens.weight)
+            return functional.cross_entropy(logits.view(-1, size.vocab), targets.view(-1))
+
+    model = Model()
+    names = {
+        "tokens": "model.embed_tokens",
+        "positions": "model.embed_positions",
+        "norm": "model.norm",
+        "norm_1": "input_layernorm",
+        "qkv": "self_attn.qkv_proj",
+        "out": "self_attn.o_proj",
+        "norm_2": "post_attention_layernorm",
+        "up": "mlp.up_proj",
+        "down": "mlp.down_proj",
+    }
+    saved = np.load(weights)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            *prefix, part, _ = name.split(".")
+            block = f"model.layers.{prefix[1]}." if prefix else ""
+            parameter.copy_(torch.from_numpy(saved[f"{block}{names[part]}.weight"]))
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": DECAY},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=LEARNING_RATE,
+        betas=BETAS,
+        eps=EPS,
+        fused=True,
+    )
+    batches = [tuple(torch.from_numpy(a) for a in batch) for batch in token_batches(size)]
+
+    def step(n: int) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = model(*batches[n % BATCHES])
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, CLIP)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+# --- taking turns ------------------------------------------------------------------------------------------------
+
+SIDES = {"ours": ours, "pytorch": pytorch}
+
+
+def work(side: str, size_name: str, weights: Path) -> None:
+    """Serve one side: for every line with a number of steps on stdin, make them and answer losses and seconds."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    step, n = SIDES[side](SIZES[size_name], weights), 0
+    print(json.dumps("ready"), file=answers, flush=True)
+    for line in sys.stdin:
+        losses, began = [], time.perf_counter()
+        for _ in range(int(line)):
+            losses.append(step(n))
+            n += 1
+        print(json.dumps({"losses": losses, "seconds": time.perf_counter() - began}), file=answers, flush=True)
+
+
+class Side:
+    """One side's process."""
+
+    def __init__(self, name: str, size_name: str, weights: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", name, "--size", size_name, "--weights", str(weights)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Make steps and return their losses and the seconds they took."""
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        time.sleep(0.1)  # until idle threads have stopped spinning
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self) -> Any:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a worker ended with exit code {self.process.wait()}")
+        return json.loads(line)
+
+
+def compare(size_name: str, rounds: int) -> dict[str, Any]:
+    """Check that both sides compute the same, then let them take turns."""
+    size = SIZES[size_name]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.npz"
+        sides = {name: Side(name, size_name, weights) for name in SIDES}
+    first = {name: side.run(FIRST_STEPS)["losses"] for name, side in sides.items()}
+    difference = max(abs(a - b) for a, b in zip(*first.values(), strict=True))
+    if not difference < AGREEMENT:
+        raise SystemExit(f"{size_name}: the losses of the first steps differ by {difference:.2g}: {first}")
+    for side in sides.values():
+        side.run(size.steps)  # caches, frequencies
+    milliseconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
+            milliseconds[name].append(1000 * sides[name].run(size.steps)["seconds"] / size.steps)
+    for side in sides.values():
+        side.close()
+    ratios = [theirs / mine for mine, theirs in zip(*milliseconds.values(), strict=True)]
+    tokens = size.batch * size.context
+    return {
+        "size": size_name,
+        "loss_difference": difference,
+        "rounds": rounds,
+        "steps_per_round": size.steps,
+        **{
+            name: {
+                "milliseconds_per_step": spread(values),
+                "tokens_per_second": round(1000 * tokens / statistics.median(values)),
+            }
+            for name, values in milliseconds.items()
+        },
+        "ratio": spread(ratios),
+        "ratio_of_best": round(min(milliseconds["pytorch"]) / min(milliseconds["ours"]), 4),
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, quartiles and smallest."""
+    low, q25, median, q75 = (round(float(x), 4) for x in np.percentile(values, [0, 25, 50, 75]))
+    return {"median": median, "q25": q25, "q75": q75, "min": low}
+
+
+def environment() -> dict[str, Any]:
+    """What the figures depend on."""
+    from quanta_tissu.tisslm.engine.threads import replica_count
+
+    model = platform.processor() or platform.machine()
+    if (cpuinfo := Path("/proc/cpuinfo")).exists():
+        model = next(
+            (s.split(":")[1].strip() for s in cpuinfo.read_text().splitlines() if "model name" in s), model
+        )
+    return {
+        "cpu": model,
+        "cores": replica_count(None),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("numpy", "numba", "torch")},
+    }
+
+
+def main() -> None:
+    """Parse the command line; compare, or be one of the sides."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=[*SIZES, "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments.worker, arguments.size, arguments.weights)
+        return
+    names = list(SIZES) if arguments.size == "all" else [arguments.size]
+    around = environment()
+    results = [compare(name, arguments.rounds) for name in names]
+    if arguments.json:
+        print(json.dumps({"environment": around, "results": results}))
+        return
+    print("  ".join(f"{name} {value}" for name, value in around.items()))
+    print(f"{'size':8}{'side':10}{'ms/step':>10}{'quartiles':>20}{'best':>10}{'tokens/s':>12}")
+    for result in results:
+        for side in SIDES:
+            time_ = result[side]["milliseconds_per_step"]
+            quartiles = f"{time_['q25']:.2f} – {time_['q75']:.2f}"
+            rate = result[side]["tokens_per_second"]
+            print(
+                f"{result['size']:8}{side:10}{time_['median']:10.2f}{quartiles:>20}{time_['min']:10.2f}{rate:>12,}"
+            )
+        ratio = result["ratio"]
+        quartiles = f"{ratio['q25']:.3f} – {ratio['q75']:.3f}"
+        print(
+            f"{result['size']:8}{'ratio':10}{ratio['median']:10.3f}{quartiles:>20}{result['ratio_of_best']:10.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""How freed memory is kept for the next step.
+
+A training step allocates and frees the same large arrays as the step before. By default the GNU C library gives
+every freed array of more than about 128 KiB back to the system, and the next step pays for getting it again: the
+system clears each page at its first use, which cost a tenth of a step where it was measured (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+# Parameters of mallopt, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20  # the library accepts no more (on 64-bit systems)
+_NEVER_TRIM = 2**31 - 1
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory of freed arrays up to 32 MiB each, for arrays to come.
+
+    Three settings of glibc's allocator: such arrays come from the heap instead of mappings of their own; the heap
+    is not trimmed; and all threads share it, because a thread's own heap is given back when it empties. The
+    process then holds on to its peak of memory until it ends, which a training process does anyway.
+
+    Returns:
+        Whether the settings were made; False where the C library is not glibc, and nothing changes there.
+    """
+    if sys.platform != "linux":
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return False
+    settings = (
+        (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+        (_M_TRIM_THRESHOLD, _NEVER_TRIM),
+        (_M_ARENA_MAX, 1),
+    )
+    accepted = [library.mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(accepted)
