@@ -40,7 +40,7 @@ def replacing(directory: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path
         CheckpointError: The disk is full, permissions are missing, or something else is in the way. `directory`
             is then what it was before.
     """
-    directory = directory.absolute()
+    directory = Path(os.path.abspath(directory))
     previous, partial = _previous(directory), directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def locate(directory: Path) -> Path:
         CheckpointError: There is neither.
     """
     # The second look at `directory` is for a replacement that ends between the first two looks.
-    for candidate in (directory, _previous(directory.absolute()), directory):
+    for candidate in (directory, _previous(Path(os.path.abspath(directory))), directory):
         if candidate.is_dir():
             return candidate
     what = "is a file, not a checkpoint directory" if directory.exists() else "does not exist"

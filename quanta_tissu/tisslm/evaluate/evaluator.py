@@ -22,8 +22,8 @@ from quanta_tissu.tisslm.engine.threads import ThreadTeam, available_cores
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
 
-_LOGITS = 1 << 24
-"""Logits that one thread holds at a time (64 MiB in float32); decides how many windows make a batch."""
+_BATCH_TOKENS = 1024
+"""Tokens of one batch: enough for matrix products to be fast, few enough for activations to stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def evaluate(
             f"a stride of {stride} is not between 1 and the context length, {T}",
             hint="windows must overlap or touch, or tokens between them would not be predicted",
         )
-    batch_size = max(1, min(32, _LOGITS // (T * V)))
+    batch_size = max(1, _BATCH_TOKENS // T)
     if stride is None or stride == T:
         batches = evaluation_batches(tokens, T, batch_size, ignore_after=ignore_after)
     else:

@@ -312,6 +312,25 @@ def test_a_checkpoint_can_be_read_while_it_is_being_replaced(tmp_path):
         writer.join()
 
 
+def test_files_of_two_checkpoints_are_never_mixed(tmp_path, monkeypatch):
+    """A replacement comes between reading one file and the next: the new checkpoint is read as a whole."""
+    from quanta_tissu.tisslm.artifact import checkpoint
+
+    old, new = decoder(seed=1), decoder(seed=2)
+    write(tmp_path / "best", old, metrics={"which": "old"})
+    replacements = iter([new])
+
+    def load_tensors(path):
+        for model in replacements:
+            write(tmp_path / "best", model, metrics={"which": "new"})
+        return artifact.load_tensors(path)
+
+    monkeypatch.setattr(checkpoint, "load_tensors", load_tensors)
+    read = artifact.read(tmp_path / "best")
+    assert read.manifest["metrics"] == {"which": "new"}
+    np.testing.assert_array_equal(read.decoder.parameters.flat, new.parameters.flat)
+
+
 # -- Hugging Face's files ----------------------------------------------------------------------------------------
 
 
