@@ -36,7 +36,7 @@ def model_card(decoder: Decoder, tokenizer: Tokenizer, config: Config, manifest:
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    cells = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
+    cells = [f"| {name} | {value if name.endswith('seed') else _cell(value)} |" for name, value in rows.items()]
     return "\n".join(["| | |", "|---|---|", *cells])
 
 
@@ -73,9 +73,21 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> str:
     data = manifest["data"]
     if not data:
         return "Not recorded in this checkpoint."
-    plain = {key: value for key, value in data.items() if isinstance(value, (str, int, float)) or value is None}
-    described = {"source": config.data.source} | plain | {"SHA-256 of the data manifest": manifest["data_sha256"]}
-    return _table(described) + "\n\nEverything else about it is in `manifest.json`."
+    described = (
+        {"named": config.data.source} | _flat(data) | {"SHA-256 of the data manifest": manifest["data_sha256"]}
+    )
+    return _table(described)
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists are left to manifest.json."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _training(config: Config) -> dict[str, Any]:
@@ -104,8 +116,7 @@ def _evaluation(manifest: Mapping[str, Any]) -> str:
     loss = metrics.get("val_loss")
     if isinstance(loss, float) and "perplexity" not in metrics:
         metrics["validation perplexity"] = exp(min(loss, 700.0))
-    plain = {key: value for key, value in metrics.items() if not isinstance(value, (dict, list))}
-    return _table(plain) + "\n\nLosses are in nats per token of this tokenizer."
+    return _table(_flat(metrics)) + "\n\nLosses are in nats per token of this tokenizer."
 
 
 def _use(decoder: Decoder, tokenizer: Tokenizer) -> str:
