@@ -75,7 +75,9 @@ def command(
     """
     from quanta_tissu.cli.train_progress import TrainProgress
     from quanta_tissu.tisslm.config.load import load_config
+    from quanta_tissu.tisslm.engine.jit import on_first_compile
     from quanta_tissu.tisslm.train.checkpoint import load_resumable
+    from quanta_tissu.tisslm.train.reports import Message
     from quanta_tissu.tisslm.train.run import train
 
     changes = list(overrides)
@@ -86,6 +88,7 @@ def command(
     if out is None:
         out = resumed.run_dir if resumed is not None else _new_folder(preset, config_file)
     with TrainProgress() as progress:
+        on_first_compile(lambda: progress.on_message(Message("compiling kernels, once on this machine …")))
         result = train(config, out, resume=resumed, callbacks=[progress])
     if as_json:
         click.echo(json.dumps(result.summary()))

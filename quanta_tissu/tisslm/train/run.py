@@ -70,7 +70,7 @@ def train(
         tokenizer,
         data,
         out_dir,
-        callbacks=callbacks,
+        callbacks=[observers],
         resumed=resumed,
     )
     return trainer.run()

@@ -115,9 +115,13 @@ class Trainer:
             label_smoothing=config.train.label_smoothing,
             z_loss=config.train.z_loss,
         )
-        self.step = TrainStep(config, self.replicas)
-        if resumed is not None:
-            resumed.restore(self.step)
+        try:
+            self.step = TrainStep(config, self.replicas)
+            if resumed is not None:
+                resumed.restore(self.step)
+        except BaseException:
+            self.replicas.close()
+            raise
         self.plan = BatchPlan(
             config.train,
             data.batches.per_epoch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -174,6 +175,10 @@ def test_other_architectures_optimizers_and_averages_are_refused(config, make_tr
     ]:
         with pytest.raises(CheckpointError, match=message):
             make_trainer(config(**change), resumed=load_resumable(trainer.out_dir))
+    for thread in threading.enumerate():
+        if thread.name.startswith("replica-"):
+            thread.join(timeout=10)
+            assert not thread.is_alive()
 
 
 def test_learning_rate_and_length_may_change(config, make_trainer, recorder):
