@@ -3,7 +3,8 @@
     python benchmarks/baby_gpt.py tinyshakespeare.txt --seeds 5 [--json]
 
 Each seed is one `tissu train --preset baby-gpt`, followed by two measurements of its last weights: the mean over
-the whole validation split, and nanoGPT's own estimate, the mean over 20 random batches of 12 windows. The estimate is noisier (about ±0.02 from its choice of windows alone); the published figure is one draw of it.
+the whole validation split, and nanoGPT's own estimate, the mean over 20 random batches of 12 windows. The estimate
+is the noisier of the two, for its choice of windows; the published figure is one draw of it.
 """
 
 from __future__ import annotations
