@@ -167,6 +167,7 @@ def test_going_back_sets_later_checkpoints_aside_and_keeps_a_better_best(config,
 def test_other_architectures_optimizers_and_averages_are_refused(config, make_trainer):
     trainer = make_trainer(config())
     trainer.run()
+    before = set(threading.enumerate())
     for change, message in [
         ({"model": {"n_layers": 3}}, r"model.n_layers = 2 \(now 3\)"),
         ({"model": {"feed_forward": "relu"}}, "model.feed_forward = swiglu"),
@@ -175,10 +176,9 @@ def test_other_architectures_optimizers_and_averages_are_refused(config, make_tr
     ]:
         with pytest.raises(CheckpointError, match=message):
             make_trainer(config(**change), resumed=load_resumable(trainer.out_dir))
-    for thread in threading.enumerate():
-        if thread.name.startswith("replica-"):
-            thread.join(timeout=10)
-            assert not thread.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
 
 
 def test_learning_rate_and_length_may_change(config, make_trainer, recorder):
