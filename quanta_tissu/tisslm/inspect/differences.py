@@ -92,7 +92,7 @@ def numerical_gradient(
     Returns:
         Array of x's shape.
     """
-    at_x = f(x)
+    at_x = f(x.copy())
     root_mean_square = float(np.sqrt(np.mean(x * x))) if x.size else 0.0
     # A power of two, so that adding the step to an element of ordinary size does not round.
     scale = min(1.0, 2.0 ** np.floor(np.log2(root_mean_square))) if root_mean_square else 1.0

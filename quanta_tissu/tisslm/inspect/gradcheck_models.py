@@ -15,7 +15,7 @@ tensor by tensor: along a random direction, at the largest element and at a rand
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -202,11 +202,17 @@ class Subject:
         scale = sum(map(abs, shares))
         return relative_error(sum(shares), self.slope(direction, scale), floor=0.1, scale=scale)
 
-    def error_by_tensor(self, analytic: Gradient) -> float:
-        """Largest error over all tensors, each along a random direction, at its largest element and at another."""
+    def error_by_tensor(self, analytic: Gradient, names: Iterable[str] | None = None) -> float:
+        """Largest error over tensors, each along a random direction, at its largest element and at another.
+
+        Args:
+            analytic: The gradient to judge.
+            names: Which tensors to look at; all by default.
+        """
         scale = max(float(np.abs(d).max()) for d in analytic.values())
         worst = 0.0
-        for name, d in analytic.items():
+        for name in analytic if names is None else names:
+            d = analytic[name]
             random = self.rng.normal(size=d.shape)
             directions = [random / np.abs(random).max(), _unit(d, int(np.abs(d).argmax()))]
             directions.append(_unit(d, int(self.rng.integers(d.size))))
