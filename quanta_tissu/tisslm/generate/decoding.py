@@ -148,11 +148,11 @@ class _Row:
         self._sample = sample
         self._config = config
         self._tokenizer = tokenizer
+        self._special = frozenset(tokenizer.special_tokens.values())
         self._seed = _seed(config)
         self.generator = random_generator(self._seed or 0, sample)
         self._start = len(ids)
-        self._ids = np.empty(len(ids) + config.max_new_tokens, dtype=np.int64)
-        self._ids[: len(ids)] = ids
+        self._ids = np.array(ids, dtype=np.int64)  # grows by doubling
         self._length = len(ids)
         self._stream = TextStream(config.stop)
         self._text: list[str] = []
@@ -165,20 +165,28 @@ class _Row:
 
     def add(self, token: int, logprob: TokenLogprob | None) -> Update:
         """Take one more token."""
+        if self._length == len(self._ids):
+            self._ids = np.resize(self._ids, 2 * self._length)
         self._ids[self._length] = token
         self._length += 1
         if self._logprobs is not None and logprob is not None:
             self._logprobs.append(logprob)
         if self._config.stop_at_eos and token == self._tokenizer.eos_id:
             return self.finish("eos")
-        previous = int(self._ids[self._length - 2]) if self._length > 1 else None
-        text = self._stream.feed(self._tokenizer.bytes_after(previous, token))
+        text = self._stream.feed(self._bytes(token))
         self._text.append(text)
         if self._stream.stopped:
             return self.finish("stop", text)
-        if self._length == len(self._ids):
+        if self._length - self._start == self._config.max_new_tokens:
             return self.finish("length", text)
         return Update(self.index, text, None)
+
+    def _bytes(self, token: int) -> bytes:
+        """What the newest token adds to the text; special tokens are no text."""
+        if token in self._special:
+            return b""
+        previous = int(self._ids[self._length - 2]) if self._length > 1 else None
+        return self._tokenizer.bytes_after(previous, token)
 
     def finish(self, reason: FinishReason, text: str = "") -> Update:
         """Close the completion; `text` is what the last token has added already."""

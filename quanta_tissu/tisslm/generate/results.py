@@ -32,8 +32,8 @@ class Completion:
 
     Attributes:
         prompt: The text that is continued.
-        text: The continuation: whole characters, without the end of sequence and without the stop string.
-        tokens: Every id that was generated, those of the end of sequence or the stop string included.
+        text: The continuation: whole characters, without special tokens and without the stop string.
+        tokens: Every id that was generated, special tokens and the stop string included.
         finish_reason: "length": max_new_tokens is reached; "eos": the model ended the sequence; "stop": a stop
             string appeared.
         seed: Seed of the random draws, also if none was given; None if greedy.

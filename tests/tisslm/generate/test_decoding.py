@@ -109,8 +109,10 @@ def test_the_end_of_the_sequence_ends_a_completion_and_is_not_text(run, tokenize
 def test_the_end_of_the_sequence_can_be_a_token_like_others(run, tokenizer):
     [completion] = run("to be", **force(tokenizer, "hi") | {"max_new_tokens": 5}, stop_at_eos=False)
     assert completion.finish_reason == "length"
-    assert completion.text.startswith("hi<|eos|>")
+    assert completion.tokens[:3] == [*tokenizer.encode("hi"), tokenizer.eos_id]
     assert len(completion.tokens) == 5
+    assert len(completion.text) == 4  # special tokens are no text
+    assert completion.text.startswith("hi")
 
 
 def test_the_end_waits_for_enough_tokens(run, tokenizer):
