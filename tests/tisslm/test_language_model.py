@@ -172,7 +172,7 @@ def test_an_engine_runs_the_model_and_nothing_else(model, name, monkeypatch):
         model.decoder, "forward", lambda *a, **k: used.append(engine.current()) or forward(*a, **k)
     )
     with engine.use(other):
-        stream = chosen.stream("to be")
+        stream = chosen.stream("to be", banned_tokens=[0, 1, 2, 3])
         next(stream)
         assert engine.current() is other
         chosen.logits([[1]])
