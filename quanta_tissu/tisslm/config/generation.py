@@ -20,17 +20,23 @@ class GenerateConfig(Section):
     min_p: float | None = Field(
         None, ge=0, le=1, description="Keep tokens at least this share as likely as the likeliest."
     )
-    repetition_penalty: float = Field(1.0, gt=0, description="Divides (or multiplies, if negative) seen logits.")
+    repetition_penalty: float = Field(
+        1.0,
+        gt=0,
+        description="Divides the logits of tokens seen in prompt or completion (multiplies them, if negative).",
+    )
     presence_penalty: float = Field(0.0, description="Subtracted from the logit of every token seen.")
-    frequency_penalty: float = Field(0.0, description="Subtracted once per occurrence.")
+    frequency_penalty: float = Field(0.0, description="Subtracted from a token's logit once per occurrence.")
     no_repeat_ngram: int | None = Field(None, ge=1, description="Never repeat an n-gram of this length.")
     logit_bias: dict[int, float] = Field(default_factory=dict, description="Added to the logits of these ids.")
     banned_tokens: list[int] = Field(default_factory=list, description="Ids that are never generated.")
-    forced_tokens: list[int] = Field(default_factory=list, description="Ids that open the completion.")
+    forced_tokens: list[int] = Field(
+        default_factory=list, description="Ids that open the completion, in this order."
+    )
     stop: list[str] = Field(default_factory=list, description="Strings that end the completion; not part of it.")
     stop_at_eos: bool = Field(True, description="End at the end-of-sequence token.")
     overflow: Literal["refuse", "slide"] = Field(
-        "slide", description="Past the context length: raise an error, or drop the oldest tokens."
+        "slide", description="Past the context length: raise an error, or go on with the most recent half of it."
     )
     seed: int | None = Field(None, ge=0, description="Seed of the sampler; null: a fresh one each time.")
     num_samples: int = Field(1, ge=1, description="Completions per prompt.")
