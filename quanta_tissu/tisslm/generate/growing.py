@@ -3,9 +3,10 @@
 Rows have different lengths but share the columns of one key-value cache, so they are aligned at their right ends:
 
     column      0   1   2   3   4
-    row 0       .   .   To  be  or        . padding, masked out of attention
+    row 0       .   .   To  be  or        . is padding, masked out of attention
+      position          0   1   2         every row counts from its own first token
     row 1       It  is  not so  bad
-    position    0…1 in row 0 for "To be": every row counts its positions from its own first token
+      position  0   1   2   3   4
 
 Nothing a row computes depends on the rows beside it. It can differ in the last bits from the same row alone,
 because matrix products of other shapes round differently (the tests state by how much).
