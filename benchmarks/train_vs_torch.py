@@ -9,8 +9,9 @@ what serves it best on a CPU: `scaled_dot_product_attention`, fused AdamW, one t
 
 Each side lives in a process of its own, so that neither sees the other's threads or allocator. They take turns: in
 every round each makes the same number of steps while the other waits. Before anything is timed, the losses of the
-first steps must agree to 1e-4. Reported are medians over the rounds, quartiles and the best round, and the ratio
-of each round's pair (above 1: this trainer is faster). On a busy machine the best rounds compare most fairly.
+first steps must agree to 1e-4. Reported are the median and quartiles of the rounds, the best single step,
+and the ratio of each round's pair (above 1: this trainer is faster). On a busy machine the best steps compare most
+fairly.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(batch=12, context=64, layers=4, width=128, heads=4, steps=10),
+    "small": Size(batch=12, context=64, layers=4, width=128, heads=4, steps=25),
     "large": Size(batch=8, context=256, layers=6, width=384, heads=6, steps=1),
 }
 
@@ -205,16 +206,18 @@ SIDES = {"ours": ours, "pytorch": pytorch}
 
 
 def work(side: str, size_name: str, weights: Path) -> None:
-    """Serve one side: for every line with a number of steps on stdin, make them and answer losses and seconds."""
+    """Serve one side: for every line with a number of steps on stdin, make them and answer losses and times."""
     answers, sys.stdout = sys.stdout, sys.stderr
     step, n = SIDES[side](SIZES[size_name], weights), 0
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
-        losses, began = [], time.perf_counter()
+        losses, milliseconds = [], []
         for _ in range(int(line)):
+            began = time.perf_counter()
             losses.append(step(n))
+            milliseconds.append(1000 * (time.perf_counter() - began))
             n += 1
-        print(json.dumps({"losses": losses, "seconds": time.perf_counter() - began}), file=answers, flush=True)
+        print(json.dumps({"losses": losses, "milliseconds": milliseconds}), file=answers, flush=True)
 
 
 class Side:
@@ -230,7 +233,7 @@ class Side:
         self._answer()
 
     def run(self, steps: int) -> dict[str, Any]:
-        """Make steps and return their losses and the seconds they took."""
+        """Make steps and return their losses, and the milliseconds that each took."""
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         answer = self._answer()
@@ -261,13 +264,14 @@ def compare(size_name: str, rounds: int) -> dict[str, Any]:
         raise SystemExit(f"{size_name}: the losses of the first steps differ by {difference:.2g}: {first}")
     for side in sides.values():
         side.run(size.steps)  # caches, frequencies
-    milliseconds: dict[str, list[float]] = {name: [] for name in sides}
+    turns: dict[str, list[list[float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
-            milliseconds[name].append(1000 * sides[name].run(size.steps)["seconds"] / size.steps)
+            turns[name].append(sides[name].run(size.steps)["milliseconds"])
     for side in sides.values():
         side.close()
-    ratios = [theirs / mine for mine, theirs in zip(*milliseconds.values(), strict=True)]
+    means = {name: [statistics.fmean(turn) for turn in of_side] for name, of_side in turns.items()}
+    best = {name: min(map(min, of_side)) for name, of_side in turns.items()}
     tokens = size.batch * size.context
     return {
         "size": size_name,
@@ -276,20 +280,20 @@ def compare(size_name: str, rounds: int) -> dict[str, Any]:
         "steps_per_round": size.steps,
         **{
             name: {
-                "milliseconds_per_step": spread(values),
-                "tokens_per_second": round(1000 * tokens / statistics.median(values)),
+                "milliseconds_per_step": spread(means[name]) | {"best": round(best[name], 3)},
+                "tokens_per_second": round(1000 * tokens / statistics.median(means[name])),
             }
-            for name, values in milliseconds.items()
+            for name in sides
         },
-        "ratio": spread(ratios),
-        "ratio_of_best": round(min(milliseconds["pytorch"]) / min(milliseconds["ours"]), 4),
+        "ratio": spread([theirs / mine for mine, theirs in zip(means["ours"], means["pytorch"], strict=True)]),
+        "ratio_of_best": round(best["pytorch"] / best["ours"], 3),
     }
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, quartiles and smallest."""
-    low, q25, median, q75 = (round(float(x), 4) for x in np.percentile(values, [0, 25, 50, 75]))
-    return {"median": median, "q25": q25, "q75": q75, "min": low}
+    """Median and quartiles."""
+    q25, median, q75 = (round(float(x), 3) for x in np.percentile(values, [25, 50, 75]))
+    return {"median": median, "q25": q25, "q75": q75}
 
 
 def environment() -> dict[str, Any]:
@@ -336,7 +340,7 @@ def main() -> None:
             quartiles = f"{time_['q25']:.2f} – {time_['q75']:.2f}"
             rate = result[side]["tokens_per_second"]
             print(
-                f"{result['size']:8}{side:10}{time_['median']:10.2f}{quartiles:>20}{time_['min']:10.2f}{rate:>12,}"
+                f"{result['size']:8}{side:10}{time_['median']:10.2f}{quartiles:>20}{time_['best']:10.2f}{rate:>12,}"
             )
         ratio = result["ratio"]
         quartiles = f"{ratio['q25']:.3f} – {ratio['q75']:.3f}"

@@ -55,6 +55,14 @@ def test_row_wise_ops_at_any_width(name, width, dtype):
 
 
 @dtypes
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_linear_multiplies_all_rows_at_once(with_bias, dtype):
+    rng = np.random.default_rng(RNG_SEED)
+    bias = rng.normal(size=17) if with_bias else None
+    assert_same(*both("linear", (rng.normal(size=(3, 50, 40)), rng.normal(size=(17, 40)), bias), {}, dtype), dtype)
+
+
+@dtypes
 @pytest.mark.parametrize("name", ["rms_norm", "layer_norm", "softmax", "gelu", "gelu_tanh", "silu", "swiglu"])
 def test_no_rows_at_all_are_fine(name, dtype):
     inputs = (np.empty((2, 0, 4)), np.ones(4)) if name.endswith("norm") else (np.empty((2, 0, 4)),)
@@ -94,6 +102,16 @@ def test_attention_with_padding_in_blocks(window, dtype):
     key_mask[0, :80] = False  # the first queries of the first sequence see nothing
     key_mask[1, ::3] = False
     assert_same(*both("attention", inputs, {"key_mask": key_mask, "window": window}, dtype), dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_rope_at_model_size(batches, interleaved, dtype):
+    rng = np.random.default_rng(RNG_SEED)
+    angles = rng.uniform(0, 6, size=(batches, 33, 16))
+    attributes = {"cos": np.cos(angles), "sin": np.sin(angles), "interleaved": interleaved}
+    assert_same(*both("rope", (rng.normal(size=(3, 33, 4, 32)),), attributes, dtype), dtype)
 
 
 @dtypes
