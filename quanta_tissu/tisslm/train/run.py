@@ -25,6 +25,7 @@ from quanta_tissu.tisslm.train.checkpoint import (
     resume_command,
     rolling_checkpoints,
 )
+from quanta_tissu.tisslm.train.prepared import check_prepared, check_unchanged
 from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
 
@@ -79,6 +80,7 @@ def train(
 def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[TokenDataset, Tokenizer]:
     """Open a prepared dataset, or make one: train the tokenizer, tokenize, split.
 
+    A source that is a prepared dataset is used as it is; settings that would have made another one are refused.
     A dataset that an earlier attempt left in the folder is used if text, tokenizer and split are the same.
 
     Args:
@@ -87,10 +89,12 @@ def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[Tok
         observers: Told about the progress.
 
     Raises:
-        TissuError: The source, the tokenizer or the folder cannot be used.
+        TissuError: The source, the tokenizer or the folder cannot be used, or settings contradict the dataset.
     """
     if config.data.source is not None and is_prepared(config.data.source):
         dataset = TokenDataset.open(config.data.source)
+        if decided := check_prepared(config, dataset.manifest, config.data.source):
+            observers.on_message(Message(f"the prepared dataset decides: {', '.join(decided)}"))
         return dataset, dataset.load_tokenizer()
     source = configured_source(config.data)
     total = source.num_bytes
@@ -170,10 +174,11 @@ def _dataset_of(resumed: Resumed, config: Config, observers: Callback) -> TokenD
     """The tokens that a run was trained on so far.
 
     Raises:
-        TrainingError: They are gone, or are others now.
+        TissuError: They are gone, are others now, or the settings ask for others.
     """
     folder = resumed.run_dir / DATA
     if is_prepared(folder):
+        check_unchanged(resumed.artifact.config, config, folder)
         dataset = TokenDataset.open(folder)
     else:
         dataset, _ = prepare_data(config, folder, observers)

@@ -47,6 +47,13 @@ from quanta_tissu.tisslm.train.step import TrainStep
 
 Stop = Literal["finished", "time", "early_stopping", "interrupted"]
 
+_NOTHING_LEFT: dict[Stop, str] = {
+    "finished": "all steps of the run were made before; raise train.max_steps (or train.max_epochs) to go on",
+    "time": "the time of the run was used up before; raise train.max_seconds to go on",
+    "early_stopping": "validation had stopped improving before; raise train.early_stopping_patience to go on",
+}
+"""Why a resumed run may end at once."""
+
 _SMOOTHING = 0.98
 """Share that the smoothed training loss keeps at every step."""
 
@@ -173,8 +180,8 @@ class Trainer:
             self.callbacks.on_start(self._info())
             stopped = self._loop(upcoming)
         result = self._result(stopped)
-        if stopped == "finished" and result.step == first:
-            self._say(f"all {result.step:,} steps were made before; raise train.max_steps to go on", "warning")
+        if result.step == first and stopped in _NOTHING_LEFT:
+            self._say(f"no step was made: {_NOTHING_LEFT[stopped]}", "warning")
         if result.resume_command:
             self._say(f"stopped after step {result.step}; go on with: {result.resume_command}")
         self.callbacks.on_end(result)

@@ -90,6 +90,103 @@ def test_a_prepared_dataset_is_used_as_it_is(settings, tmp_path, text, recorder)
     assert train(longer, tmp_path / "run", resume=tmp_path / "run").step == 8
 
 
+@pytest.fixture
+def prepared(settings, tmp_path, text):
+    """A dataset of characters without special tokens, 20 % of it for validation, prepared with `changes`."""
+
+    def make(**changes):
+        folder = tmp_path / f"prepared-{len(list(tmp_path.glob('prepared-*')))}"
+        asked = settings(**{**changes, "data": {"validation_split_ratio": 0.2, **changes.get("data", {})}})
+        tokenizer = tokenizers.train(asked.tokenizer, [TEXT])
+        return str(prepare(open_source(text), tokenizer, folder, asked.data, seed=0).path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("change", "accept"),
+    [
+        ({"data": {"validation_split_ratio": 0.3}}, "data.validation_split_ratio=0.2"),
+        ({"data": {"shuffle_documents": False}}, "data.shuffle_documents=true"),
+        ({"data": {"max_bytes": 100}}, "data.max_bytes=null"),
+        ({"tokenizer": {"path": "other.json"}}, "tokenizer.path=null"),
+    ],
+)
+def test_settings_that_a_prepared_dataset_cannot_follow_are_refused(
+    settings, prepared, tmp_path, monkeypatch, change, accept
+):
+    monkeypatch.chdir(tmp_path)
+    tokenizers.train(settings().tokenizer, ["other"]).save("other.json")
+    change["data"] = {"source": prepared(), **change.get("data", {})}
+    with pytest.raises(ConfigError, match="was not prepared as the configuration says") as error:
+        train(settings(**change), tmp_path / "run")
+    assert f"`--set {accept}`" in error.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("made_with", "asked", "accept"),
+    [
+        ({"kind": "bpe", "vocab_size": 270}, {"kind": "character"}, "tokenizer.kind=bpe"),
+        ({"kind": "bpe", "vocab_size": 270}, {"kind": "bpe", "vocab_size": 260}, "tokenizer.vocab_size=270"),
+        ({"special_tokens": True}, {"special_tokens": False}, "tokenizer.special_tokens=true"),
+    ],
+)
+def test_a_tokenizer_other_than_the_prepared_datasets_is_refused(
+    settings, prepared, tmp_path, made_with, asked, accept
+):
+    source = prepared(tokenizer=made_with)
+    with pytest.raises(ConfigError, match="tokenizer") as error:
+        train(settings(data={"source": source}, tokenizer=asked), tmp_path / "run")
+    assert f"--set {accept}`" in error.value.hint
+
+
+def test_defaults_do_not_contradict_a_prepared_dataset_but_it_is_said_that_they_have_no_effect(
+    settings, prepared, tmp_path, recorder
+):
+    default = {"kind": "bpe", "special_tokens": True}
+    train(settings(data={"source": prepared()}, tokenizer=default), tmp_path / "run", callbacks=[recorder])
+    (said,) = [m.text for m in recorder.messages if "the prepared dataset decides" in m.text]
+    assert said.endswith("data.validation_split_ratio = 0.2, tokenizer.kind = character")
+
+
+def test_a_vocabulary_that_the_text_did_not_fill_is_no_contradiction(settings, prepared, tmp_path, recorder):
+    small_text = {"kind": "bpe", "vocab_size": 9_000}
+    source = prepared(tokenizer=small_text)
+    chosen = {"source": source, "validation_split_ratio": 0.2}
+    assert train(settings(data=chosen, tokenizer=small_text), tmp_path / "run", callbacks=[recorder]).step == 6
+    vocab_size = TokenDataset.open(source).manifest.tokenizer.vocab_size
+    (said,) = [m.text for m in recorder.messages if "the prepared dataset decides" in m.text]
+    assert said.endswith(f"decides: tokenizer.vocab_size = {vocab_size}")
+
+
+def test_the_settings_that_prepared_a_dataset_train_on_it_in_silence(settings, prepared, tmp_path, recorder):
+    tokenizers.train(settings().tokenizer, [TEXT]).save(tmp_path / "own.json")
+    asked = {"data": {"validation_split_ratio": 0.3, "shuffle_documents": False, "max_bytes": 10_000}}
+    asked["tokenizer"] = {"path": str(tmp_path / "own.json")}
+    source = prepared(**asked)
+    asked["data"]["source"] = source
+    assert train(settings(**asked), tmp_path / "run", callbacks=[recorder]).step == 6
+    assert not any("decides" in m.text for m in recorder.messages)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"source": "other.txt"}},
+        {"data": {"validation_split_ratio": 0.2}},
+        {"tokenizer": {"special_tokens": True}},
+    ],
+)
+def test_resuming_refuses_settings_that_would_need_other_tokens(settings, tmp_path, change):
+    train(settings(), tmp_path / "run")
+    with pytest.raises(ConfigError, match="goes on with its own tokens") as error:
+        train(settings(**change), tmp_path / "run", resume=tmp_path / "run")
+    assert "new run" in error.value.hint
+    windows = settings(data={"windows": "strided"}, train={"max_steps": 7})
+    assert train(windows, tmp_path / "run", resume=tmp_path / "run").step == 7
+
+
 def test_a_run_is_never_overwritten(settings, tmp_path):
     train(settings(), tmp_path / "run")
     with pytest.raises(TrainingError, match="already holds a run") as error:
@@ -143,11 +240,21 @@ def test_resuming_makes_lost_tokens_again_and_refuses_others(settings, tmp_path,
         train(settings(train={"max_steps": 8}), tmp_path / "run", resume=tmp_path / "run")
 
 
-def test_resuming_a_finished_run_says_what_to_raise(settings, tmp_path, recorder):
-    train(settings(), tmp_path / "run")
-    result = train(settings(), tmp_path / "run", resume=tmp_path / "run", callbacks=[recorder])
-    assert result.step == 6
-    assert any("raise train.max_steps" in m.text for m in recorder.messages)
+@pytest.mark.parametrize(
+    ("limit", "stopped"),
+    [
+        ({"max_steps": 6}, "finished"),
+        ({"max_seconds": 1e-6}, "time"),
+        ({"early_stopping_patience": 1, "spike_threshold": 1e9}, "early_stopping"),
+    ],
+)
+def test_resuming_a_run_that_is_over_says_what_to_raise(settings, tmp_path, recorder, limit, stopped):
+    changed = settings(train=limit, optimizer={"learning_rate": 3.0 if stopped == "early_stopping" else 0.01})
+    first = train(changed, tmp_path / "run")
+    result = train(changed, tmp_path / "run", resume=tmp_path / "run", callbacks=[recorder])
+    assert (result.stopped, result.step) == (stopped, first.step)
+    (said,) = [m.text for m in recorder.messages if m.level == "warning"]
+    assert f"raise train.{next(iter(limit))}" in said
 
 
 def test_the_vocabulary_may_be_larger_than_the_tokenizers_but_not_smaller(settings, tmp_path):
