@@ -79,7 +79,13 @@ class LanguageModel:
         Raises:
             ConfigError: The ids have another shape, are outside the vocabulary, or are more than the context.
         """
-        array = np.asarray(ids)
+        try:
+            array = np.asarray(ids)
+        except ValueError:
+            raise ConfigError(
+                "the rows of token ids have different lengths",
+                hint="give rows of one length; generate() takes prompts of different lengths",
+            ) from None
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise ConfigError(
                 f"token ids must be integers; they are {array.dtype}",

@@ -80,6 +80,7 @@ def test_logits_are_the_decoders(model):
         ([1, 2], "must have shape"),
         ([[1.0]], "must be integers; they are float64"),
         ([[99]], "must lie in"),
+        ([[1], [2, 3]], "different lengths"),
         ([[1] * 17], "outside the context of 16"),
     ],
 )

@@ -77,6 +77,11 @@ class OptimizerConfig(Section):
     def _check(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"optimizer.betas must lie in [0, 1); they are {self.betas}")
+        if negative := [pattern for pattern, scale in self.learning_rate_scales.items() if scale < 0]:
+            raise ValueError(
+                f"optimizer.learning_rate_scales must not be negative; that of {negative[0]!r} is "
+                f"{self.learning_rate_scales[negative[0]]:g} (0 keeps parameters as they are)"
+            )
         return self
 
 

@@ -114,7 +114,7 @@ class StridedWindows(Batches):
 
     def __init__(self, tokens: Tokens, context_length: int, seed: int, *, stride: int) -> None:
         super().__init__(tokens, context_length, seed)
-        self.stride = stride
+        self.stride = min(stride, len(tokens))  # beyond that there is one window, whatever the stride
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     @property

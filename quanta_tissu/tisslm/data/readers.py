@@ -145,6 +145,8 @@ class JsonLines:
             record: Any = json.loads(line)
         except json.JSONDecodeError as error:
             raise self._malformed(place, f"is not JSON: {error.msg} (column {error.colno})") from None
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+            raise self._malformed(place, f"cannot be read as JSON: {error}") from None
         if not isinstance(record, dict):
             raise self._malformed(place, f"is not a JSON object but {line.strip()[:40]!r}")
         if self.text_field not in record:

@@ -106,9 +106,10 @@ def open_source(spec: str | os.PathLike[str], *, text_field: str = "text", max_b
     if description.startswith(BUILTIN):
         return Source(description, _builtin(description), max_bytes)
     path = Path(description)
-    if path.is_dir():
+    # os.path answers False where pathlib raises: names that are too long, folders that may not be entered.
+    if os.path.isdir(path):
         return Source(description, _folder(path, text_field), max_bytes)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             f"there is no file or folder {description!r}",
             hint="name a text file, a folder, a .jsonl file, or builtin:python",

@@ -99,7 +99,8 @@ class Decoder:
             Logits (B, T, V), or (B, 1, V).
 
         Raises:
-            ConfigError: An id lies outside the vocabulary, or a position outside the context.
+            ConfigError: An id lies outside the vocabulary, a position outside the context, or the padding has
+                another shape than the tokens.
         """
         run = self._prepare(ids, params, cache, padding, positions, dropout, record)
         x = ops.embedding(run.params[EMBEDDING], ids=ids)
@@ -173,10 +174,17 @@ class Decoder:
         start = 0 if cache is None else cache.length
         if positions is None:
             positions = np.arange(start, start + ids.shape[1])[None]
-        if positions.size and positions.max() >= self.config.context_length:
+        if positions.size and (positions.min() < 0 or positions.max() >= self.config.context_length):
+            outside = positions.min() if positions.min() < 0 else positions.max()
             raise ConfigError(
-                f"position {positions.max()} is outside the context of {self.config.context_length} tokens",
+                f"position {outside} is outside the context of {self.config.context_length} tokens",
                 hint="shorten the input, or train with a larger model.context_length",
+            )
+        if padding is not None and padding.shape != (len(ids), start + ids.shape[1]):
+            raise ConfigError(
+                f"padding has shape {padding.shape}; for the cached and new tokens it must be "
+                f"{(len(ids), start + ids.shape[1])}",
+                hint="give one flag for every token of every row, True where it is real",
             )
         used = self.parameters if params is None else params
         return ForwardPass(used, positions, _dtype_of(used[EMBEDDING]), cache, padding, dropout, record)

@@ -31,13 +31,13 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
         TokenizerError: The file is missing, unreadable, or no tokenizer that is supported.
     """
     file = Path(path)
-    if file.is_dir():
-        file /= "tokenizer.json"
     try:
+        if file.is_dir():
+            file /= "tokenizer.json"
         raw = file.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise TokenizerError(
-            f"cannot read the tokenizer {file}: {error.strerror}",
+            f"cannot read the tokenizer {file}: {getattr(error, 'strerror', error)}",
             hint="name a tokenizer.json, or a checkpoint folder that has one",
         ) from None
     if raw.startswith(b"GGUF"):
@@ -48,7 +48,7 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
     try:
         text = raw.decode()
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenizerError(
             f"the tokenizer {file} is not JSON: {error}",
             hint="the file may be truncated, or be something else; train or export the tokenizer again",

@@ -231,6 +231,10 @@ class TestRefusedValues:
         key, _, value = override.partition("=")
         assert refusal(override).message == f"{key} = {value} (--set): must be {allowed}"
 
+    def test_a_learning_rate_that_climbs_is_refused(self):
+        message = refusal("optimizer.learning_rate_scales={model.*: -1}").message
+        assert message.startswith("optimizer.learning_rate_scales must not be negative; that of 'model.*' is -1")
+
     def test_a_misspelled_choice_gets_a_suggestion(self):
         assert "did you mean cosine?" in refusal("schedule.name=cosin").message
 

@@ -71,6 +71,12 @@ def test_an_epoch_has_every_strided_window_exactly_once(length, context, stride,
     assert sorted(batch.inputs[:, 0].tolist()) == list(range(1, len(tokens) - context + 1, stride))
 
 
+def test_a_stride_beyond_the_text_leaves_its_first_window():
+    batches = build("strided", stream(20), 5, seed=1, stride=10**30)
+    assert batches.per_epoch == 1
+    assert batches.sequences(0, 2).inputs.tolist() == [[1, 2, 3, 4, 5]] * 2
+
+
 def test_strided_windows_of_the_default_stride_predict_no_token_twice():
     batch = build("strided", stream(1 + 7 * 5 + 3), 5, seed=1).sequences(0, 7)
     assert sorted(batch.targets.ravel().tolist()) == list(range(2, 37))

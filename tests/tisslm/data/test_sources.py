@@ -52,6 +52,11 @@ def test_a_missing_file_is_an_error(tmp_path):
     assert "builtin:python" in caught.value.hint
 
 
+def test_a_name_that_no_file_can_have_is_an_error():
+    with pytest.raises(DataError, match="there is no file or folder"):
+        open_source("x" * 5000)
+
+
 def test_an_empty_file_is_an_error(tmp_path):
     (tmp_path / "empty.txt").touch()
     with pytest.raises(DataError, match=r"empty\.txt has no text: 1 file, all of them empty"):
@@ -188,6 +193,8 @@ def test_another_field_can_hold_the_text(tmp_path):
         (b"{}", r"line 3 has no field 'text'; its fields are none"),
         (b'{"text": 17}', r"line 3 has 17 in its field 'text', which is not text"),
         (b'{"text": "\\ud83d"}', r"line 3 has a lone surrogate"),
+        (b'{"text": ' + b"1" * 5000 + b"}", r"line 3 cannot be read as JSON: .* 5000 digits"),
+        (b"[" * 100_000, r"line 3 cannot be read as JSON: maximum recursion depth"),
         (b'{"text": "\xe9"}', r"is not UTF-8 text: byte 0xe9 at offset 28 "),
     ],
 )

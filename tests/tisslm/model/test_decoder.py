@@ -136,6 +136,19 @@ def test_dropout_repeats_with_its_seeds_and_only_trains():
     np.testing.assert_array_equal(model.forward(tokens), model.forward(tokens))
 
 
+@pytest.mark.parametrize("place", ["embedding", "attention", "residual"])
+def test_every_place_of_dropout_has_its_own_probability(place):
+    settings = TINY | {f"{place}_dropout": 0.5}
+    everywhere_else = TINY | {"dropout": 0.5, f"{place}_dropout": 0.0}
+    plain, alone, others = (
+        decoder(ModelConfig(**s)).forward(ids(2, 6), dropout=DropoutSeeds(1))
+        for s in (TINY, settings, everywhere_else)
+    )
+    assert not np.allclose(alone, plain)
+    assert not np.allclose(others, plain)
+    assert not np.allclose(others, alone)
+
+
 def test_internals_can_be_recorded():
     config = ModelConfig(**TINY, n_kv_heads=2, sliding_window=4)
     model, record = decoder(config), Recorder()
@@ -182,6 +195,17 @@ def test_more_tokens_than_the_context_are_refused():
     model = decoder(ModelConfig(**TINY))
     with pytest.raises(ConfigError, match="position 12 is outside the context of 12 tokens"):
         model.forward(ids(1, 13))
+
+
+def test_positions_before_the_first_are_refused():
+    with pytest.raises(ConfigError, match="position -1 is outside"):
+        decoder(ModelConfig(**TINY)).forward(ids(1, 2), positions=np.array([[-1, 0]]))
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3), (3,)])
+def test_padding_of_another_shape_is_refused(shape):
+    with pytest.raises(ConfigError, match=r"padding has shape .* it must be \(1, 3\)"):
+        decoder(ModelConfig(**TINY)).forward(ids(1, 3), padding=np.ones(shape, bool))
 
 
 def test_the_vocabulary_must_be_known():

@@ -44,12 +44,19 @@ def test_a_missing_file_is_named(tmp_path):
         tokenizers.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(TokenizerError, match="cannot read the tokenizer"):
+        tokenizers.load(name)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "is not JSON"),
         (b'{"type": "character"', "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b"[1]", "neither the field 'model' of a tokenizer.json nor a known 'type'"),
         (b"{}", "neither the field 'model' of a tokenizer.json nor a known 'type'"),
         (b'{"type": "sentencepiece"}', "its type 'sentencepiece' is unknown"),
