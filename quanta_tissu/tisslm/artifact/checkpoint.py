@@ -156,6 +156,9 @@ def _read(directory: Path, verify: bool) -> Artifact:
         raise CheckpointError(
             f"{directory / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT!r}"
         )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise CheckpointError(f"{directory / MANIFEST} does not say which files belong to the checkpoint")
     tensors = load_tensors(directory / WEIGHTS)
     if verify:
         _verify(directory, manifest)
@@ -224,7 +227,7 @@ def _manifest(
 
 def _verify(directory: Path, manifest: Mapping[str, Any]) -> None:
     for name in (WEIGHTS, TOKENIZER, CONFIG):
-        recorded = manifest.get("files", {}).get(name, {}).get("sha256")
+        recorded = manifest["files"].get(name, {}).get("sha256")
         found = _sha256(directory / name)
         if recorded != found:
             raise CheckpointError(
@@ -268,7 +271,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object")

@@ -60,10 +60,10 @@ def floors(train: Tokens, validation: Tokens, vocab_size: int, *, ignore_after: 
         ignore_after: Leave out the targets after this token (EOS, where packed documents do).
 
     Raises:
-        DataError: There is nothing to count or to score.
+        DataError: There is nothing to count or to score, or a token lies outside the vocabulary.
     """
-    _check(train, "training")
-    _check(validation, "validation")
+    _check(train, "training", vocab_size)
+    _check(validation, "validation", vocab_size)
     counts = _pair_counts(train, vocab_size, ignore_after)
     scored = _pair_counts(validation, vocab_size, ignore_after)
     unigram = _laplace(train, vocab_size)
@@ -87,10 +87,10 @@ def bigram_loss(train: Tokens, scored: Tokens, vocab_size: int, *, added: float 
         added: Added to every count; 0 makes a pair that was never seen infinitely costly.
 
     Raises:
-        DataError: There is nothing to count or to score.
+        DataError: There is nothing to count or to score, or a token lies outside the vocabulary.
     """
-    _check(train, "training")
-    _check(scored, "scored")
+    _check(train, "training", vocab_size)
+    _check(scored, "scored", vocab_size)
     counts, pairs = _pair_counts(train, vocab_size), _pair_counts(scored, vocab_size)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = (counts.of(pairs) + added) / (counts.after(pairs.first) + added * vocab_size)
@@ -171,9 +171,14 @@ def _chunks(tokens: Tokens) -> Iterator[NDArray[np.int64]]:
         yield tokens[first : first + _CHUNK + 1].astype(np.int64)
 
 
-def _check(tokens: Tokens, name: str) -> None:
+def _check(tokens: Tokens, name: str, vocab_size: int) -> None:
     if len(tokens) < 2:
         raise DataError(
             f"the {name} stream has {len(tokens)} tokens; a token that follows another needs 2",
             hint="use more text, or another data.validation_split_ratio",
+        )
+    if (largest := int(tokens.max())) >= vocab_size:
+        raise DataError(
+            f"the {name} stream has the token {largest}, but the vocabulary ends at {vocab_size - 1}",
+            hint="the tokens were damaged, or made by another tokenizer; prepare the dataset again",
         )

@@ -169,6 +169,12 @@ class Trainer:
             ) from error
         keep_until = -1 if self._saved_step is None else first
         self._metrics = MetricsLog(self.out_dir, self.config.train.log_interval, keep_until)
+        if self.config.train.replicas not in (None, self.replicas.count):
+            self._say(
+                f"train.replicas stays {self.replicas.count}, as the run was started: another number would round "
+                "differently",
+                "warning",
+            )
         for path in abandoned:
             self._say(f"a checkpoint that this run had written later was set aside: {path}")
         with (

@@ -165,7 +165,7 @@ def test_a_changed_file_is_noticed(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["config.json", "manifest.json"])
-@pytest.mark.parametrize("content", ["{", "[]"])
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000], ids=["cut short", "a list", "too deep"])
 def test_broken_json_is_named(tmp_path, name, content):
     (write(tmp_path / "best") / name).write_text(content)
     with pytest.raises(CheckpointError, match=name):
@@ -197,6 +197,8 @@ def test_another_architecture_is_named(tmp_path, change, message):
     [
         (lambda m: m.update(format="tissu-tokens-1"), "has format 'tissu-tokens-1'"),
         (lambda m: m.pop("configuration"), "the configuration is invalid"),
+        (lambda m: m.pop("files"), "does not say which files"),
+        (lambda m: m.update(files={"config.json": 1}), "does not say which files"),
         (lambda m: m["configuration"]["train"].update(flux=1), "flux"),
     ],
 )

@@ -118,3 +118,11 @@ def test_streams_too_short_to_count_are_refused(train, validation, name):
 def test_a_stream_of_boundaries_alone_is_refused():
     with pytest.raises(DataError, match="no two tokens in a row"):
         floors(array([0, 0, 0]), array([1, 2]), V, ignore_after=0)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "name"), [([1, 9], [1, 2], "training"), ([1, 2], [9, 1], "validation")]
+)
+def test_tokens_outside_the_vocabulary_are_refused(train, validation, name):
+    with pytest.raises(DataError, match=f"the {name} stream has the token 9, but the vocabulary ends at 5"):
+        floors(array(train), array(validation), V)

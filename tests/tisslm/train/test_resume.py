@@ -126,11 +126,17 @@ def test_ctrl_c_during_a_validation_leaves_it_to_the_resumed_run(config, make_tr
     assert [e.step for e in recorder.evaluations] == [3, 6]
 
 
-def test_the_number_of_replicas_is_that_of_the_run(config, make_trainer):
-    trainer = make_trainer(config(train={"replicas": 3}))
+def test_the_number_of_replicas_is_that_of_the_run_and_another_one_is_not_ignored_in_silence(
+    config, make_trainer, recorder
+):
+    trainer = make_trainer(config(train={"replicas": 3}), callbacks=[recorder])
     trainer.run()
-    resumed = make_trainer(config(train={"replicas": 1}), resumed=load_resumable(trainer.out_dir))
+    assert recorder.messages == []
+    changed = config(train={"replicas": 1, "max_steps": 7})
+    resumed = make_trainer(changed, resumed=load_resumable(trainer.out_dir), callbacks=[recorder])
+    resumed.run()
     assert resumed.replicas.count == 3
+    assert [m.text for m in recorder.messages if "train.replicas stays 3" in m.text]
 
 
 def test_a_finished_run_can_be_prolonged(config, make_trainer, recorder):
