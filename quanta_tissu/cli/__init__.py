@@ -12,6 +12,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: The command line without the program's name; null takes the process's.
     """
-    from quanta_tissu.cli.app import run
+    try:
+        from quanta_tissu.cli.app import run
 
-    raise SystemExit(run(args))
+        code = run(args)
+    except KeyboardInterrupt:  # before there was anything to report it
+        code = 130
+    raise SystemExit(code)
