@@ -25,7 +25,7 @@ from quanta_tissu.tisslm.train.checkpoint import (
     resume_command,
     rolling_checkpoints,
 )
-from quanta_tissu.tisslm.train.prepared import check_prepared, check_unchanged
+from quanta_tissu.tisslm.train.dataset_settings import check_prepared, check_unchanged
 from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
 
