@@ -73,14 +73,14 @@ class Chat:
     def __init__(
         self, model: LanguageModel, checkpoint: str, conversation: Conversation, chosen: dict[str, Any]
     ) -> None:
-        from rich.console import Console
+        from quanta_tissu.cli.console import OutputConsole
 
         self._model = model
         self._checkpoint = checkpoint
         self._conversation = conversation
         self._chosen = chosen
         self._leaving = False
-        self._console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._console = OutputConsole(markup=False, highlight=False, emoji=False, soft_wrap=True)
         self.commands: dict[str, tuple[Callable[[str], None], str, str]] = {
             "/set": (self._set, "NAME=VALUE", "Change a generation setting: /set temperature=0.7"),
             "/show": (self._show, "", "Show the settings, the model and how full its context is."),

@@ -172,10 +172,11 @@ def _texts(documents: Iterable[Document], show: Callable[[int], None]) -> Iterat
 
 
 def _show(statistics: CorpusStatistics) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, highlight=False, emoji=False)  # a token may look like markup
+    from quanta_tissu.cli.console import OutputConsole
+
+    console = OutputConsole(markup=False, highlight=False, emoji=False)  # a token may look like markup
     table = Table(title=statistics.source, show_header=False)
     for name, value in (
         ("documents", f"{statistics.documents:,}"),

@@ -298,9 +298,10 @@ def command(as_json: bool) -> None:
 
 
 def _print(checks: list[Check], worst: Status) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from quanta_tissu.cli.console import OutputConsole
 
     marks = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "broken": ("BROKEN", "bold red")}
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -309,7 +310,7 @@ def _print(checks: list[Check], worst: Status) -> None:
         if check.remedy:
             detail.append(f"\nhelp: {check.remedy}", style="cyan")
         table.add_row(check.name, Text(*marks[check.status]), detail)
-    console = Console(soft_wrap=False)
+    console = OutputConsole(soft_wrap=False)
     console.print(table)
     endings = {
         "ok": "Everything works.",

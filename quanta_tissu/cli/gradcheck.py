@@ -84,11 +84,12 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _print(certificate: Certificate, out: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from quanta_tissu.cli.console import OutputConsole
+
+    console = OutputConsole()
     table = Table("op", *COLUMNS, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"

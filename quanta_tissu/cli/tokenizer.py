@@ -388,6 +388,6 @@ def _print_table(title: str, rows: dict[str, str]) -> None:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from quanta_tissu.cli.console import OutputConsole
 
-    return Console(markup=False, highlight=False, emoji=False)  # a token may look like markup
+    return OutputConsole(markup=False, highlight=False, emoji=False)  # a token may look like markup

@@ -104,7 +104,9 @@ class TestMistakes:
 
 
 class TestEndings:
-    @pytest.mark.parametrize("args", [("--help",), ("doctor", "--json")])
+    @pytest.mark.parametrize(
+        "args", [("--help",), ("doctor", "--json"), ("doctor",), ("gradcheck", "--op", "add")]
+    )
     def test_a_reader_that_goes_away_ends_it_silently(self, tissu_process, args):
         process = tissu_process(*args)
         process.stdout.close()
