@@ -49,7 +49,7 @@ class TrainingError(TissuError):
 
 
 class GenerationError(TissuError):
-    """A generation request is impossible (prompt too long, contradictory settings ...)."""
+    """A generation request is impossible (prompt too long, no token left to choose from ...)."""
 
 
 class MissingDependencyError(TissuError):

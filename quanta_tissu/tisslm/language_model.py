@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.errors import ConfigError, DataError, GenerationError
+from quanta_tissu.errors import ConfigError, DataError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm import engine as engines
 from quanta_tissu.tisslm.config import Config, GenerateConfig
@@ -110,8 +110,8 @@ class LanguageModel:
             The completions, prompt after prompt; `.text`, `.tokens` and so on where there is only one.
 
         Raises:
-            ConfigError: A setting is unknown or not allowed.
-            GenerationError: The settings contradict each other, or the prompt is too long.
+            ConfigError: A setting is unknown or not allowed, or the settings contradict each other.
+            GenerationError: The prompt is too long.
             TokenizerError: A prompt has text that the tokenizer does not know or that it must refuse.
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
@@ -127,11 +127,11 @@ class LanguageModel:
         time. Arguments and errors are those of `generate`; they are checked at once.
 
         Raises:
-            GenerationError: As for `generate`, or num_samples is not 1.
+            ConfigError: As for `generate`, or num_samples is not 1.
         """
         config = self.settings(**settings)
         if config.num_samples != 1:
-            raise GenerationError(
+            raise ConfigError(
                 f"num_samples = {config.num_samples}, but a stream has one completion",
                 hint="call generate() for several, or stream one after the other with different seeds",
             )

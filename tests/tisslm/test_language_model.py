@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quanta_tissu import tisslm
-from quanta_tissu.errors import CheckpointError, ConfigError, DataError, GenerationError, TokenizerError
+from quanta_tissu.errors import CheckpointError, ConfigError, DataError, TokenizerError
 from quanta_tissu.tisslm import LanguageModel, engine
 from quanta_tissu.tisslm.config import Config, GenerateConfig, ModelConfig
 from quanta_tissu.tisslm.model import Decoder
@@ -144,14 +144,14 @@ def test_settings_are_checked_at_once(model, method):
         call("to be", temperature=-1)
     with pytest.raises(ConfigError, match=r"no configuration field generate.temprature"):
         call("to be", temprature=1)
-    with pytest.raises(GenerationError, match="stop string is empty"):
+    with pytest.raises(ConfigError, match="stop string is empty"):
         call("to be", stop=[""])
     with pytest.raises(TokenizerError, match="special token"):
         call("<|pad|>")
 
 
 def test_a_stream_has_one_completion(model):
-    with pytest.raises(GenerationError, match="num_samples = 2"):
+    with pytest.raises(ConfigError, match="num_samples = 2"):
         model.stream("to be", num_samples=2)
 
 

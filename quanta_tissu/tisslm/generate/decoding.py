@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.errors import GenerationError, TokenizerError
+from quanta_tissu.errors import ConfigError, GenerationError, TokenizerError
 from quanta_tissu.tisslm.config import GenerateConfig
 from quanta_tissu.tisslm.engine import Engine
 from quanta_tissu.tisslm.generate.growing import GrowingBatch
@@ -81,8 +81,9 @@ def decode(
         An iterator; it may be dropped at any time. Settings and prompts are checked before it is returned.
 
     Raises:
-        GenerationError: Settings contradict each other, a prompt is too long and `overflow` is "refuse", or (while
-            iterating) no token is left to choose from.
+        ConfigError: Settings contradict each other, or name ids that the model does not have.
+        GenerationError: A prompt is too long and `overflow` is "refuse", or (while iterating) no token is left to
+            choose from.
         TokenizerError: A prompt has characters that the tokenizer does not know, or special tokens.
     """
     V = decoder.config.vocab_size or 0
@@ -93,7 +94,7 @@ def decode(
     for prompt_ids in ids:
         _check_length(len(prompt_ids), decoder.config.context_length, config)
     if config.prefill_chunk is not None and not config.kv_cache:
-        raise GenerationError(
+        raise ConfigError(
             f"prefill_chunk = {config.prefill_chunk} needs the key-value cache, but kv_cache is off",
             hint="switch kv_cache on, or set prefill_chunk to null",
         )

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.errors import GenerationError
+from quanta_tissu.errors import ConfigError, GenerationError
 from quanta_tissu.tisslm.config import GenerateConfig
 from quanta_tissu.tisslm.generate import processors as links
 from quanta_tissu.tisslm.generate.processors import Context, Ids, Logits, Processor, probabilities, shifted
@@ -51,7 +51,7 @@ class Sampler:
         processors: The user's own links.
 
     Raises:
-        GenerationError: The settings contradict each other or name ids that do not exist.
+        ConfigError: The settings contradict each other or name ids that do not exist.
     """
 
     def __init__(
@@ -189,23 +189,23 @@ def _check(config: GenerateConfig, vocab_size: int, eos_id: int | None) -> None:
     for field, ids in named.items():
         for token in ids:
             if not 0 <= token < vocab_size:
-                raise GenerationError(
+                raise ConfigError(
                     f"{field} names the token id {token}, but the model has {vocab_size} tokens",
                     hint=f"use ids from 0 to {vocab_size - 1}",
                 )
     if config.min_new_tokens > config.max_new_tokens:
-        raise GenerationError(
+        raise ConfigError(
             f"min_new_tokens = {config.min_new_tokens} is larger than max_new_tokens = {config.max_new_tokens}",
             hint="raise max_new_tokens or lower min_new_tokens",
         )
     contradictory = sorted(set(config.banned_tokens) & set(config.forced_tokens))
     if contradictory:
-        raise GenerationError(
+        raise ConfigError(
             f"the token {contradictory[0]} is both in banned_tokens and in forced_tokens",
             hint="remove it from one of them",
         )
     if eos_id is not None and eos_id in config.forced_tokens[: config.min_new_tokens]:
-        raise GenerationError(
+        raise ConfigError(
             f"forced_tokens ends the sequence (id {eos_id}) before min_new_tokens = {config.min_new_tokens}",
             hint="lower min_new_tokens, or force the end later",
         )

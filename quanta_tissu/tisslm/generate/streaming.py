@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from quanta_tissu.errors import GenerationError
+from quanta_tissu.errors import ConfigError
 
 
 class TextStream:
@@ -22,12 +22,12 @@ class TextStream:
         stopped: A stop string was found.
 
     Raises:
-        GenerationError: A stop string is empty.
+        ConfigError: A stop string is empty.
     """
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
         if "" in stop:
-            raise GenerationError(
+            raise ConfigError(
                 "a stop string is empty, so there would be no text at all",
                 hint="remove it, or give the text at which to stop",
             )

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from quanta_tissu.errors import GenerationError, TokenizerError
+from quanta_tissu.errors import ConfigError, GenerationError, TokenizerError
 from quanta_tissu.tisslm.config import GenerateConfig
 from quanta_tissu.tisslm.generate import Completion, decode, encode_prompt, generate
 from quanta_tissu.tisslm.tokenizers import BPETokenizer, CharacterTokenizer
@@ -276,11 +276,11 @@ def test_an_iterator_can_be_dropped(decoder, tokenizer):
 
 
 def test_mistakes_show_before_the_first_step(decoder, tokenizer):
-    with pytest.raises(GenerationError, match="a stop string is empty"):
+    with pytest.raises(ConfigError, match="a stop string is empty"):
         decode(decoder, tokenizer, ["a"], GenerateConfig(stop=[""]))
-    with pytest.raises(GenerationError, match="prefill_chunk = 4 needs the key-value cache"):
+    with pytest.raises(ConfigError, match="prefill_chunk = 4 needs the key-value cache"):
         decode(decoder, tokenizer, ["a"], GenerateConfig(kv_cache=False, prefill_chunk=4))
-    with pytest.raises(GenerationError, match="token id 999"):
+    with pytest.raises(ConfigError, match="token id 999"):
         decode(decoder, tokenizer, ["a"], GenerateConfig(banned_tokens=[999]))
 
 

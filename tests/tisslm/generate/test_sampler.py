@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from quanta_tissu.errors import GenerationError
+from quanta_tissu.errors import ConfigError, GenerationError
 from quanta_tissu.tisslm.config import GenerateConfig
 from quanta_tissu.tisslm.generate import Context, Sampler, random_generator
 from quanta_tissu.tisslm.generate.processors import probabilities
@@ -257,5 +257,5 @@ def test_penalties_that_overflow_both_ways_are_an_error():
     ],
 )
 def test_contradictory_settings_are_errors(settings, message):
-    with pytest.raises(GenerationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         sampler(**settings)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanta_tissu.errors import GenerationError
+from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.generate import TextStream
 
 CUTS = st.lists(st.integers(1, 4), min_size=1, max_size=8)
@@ -89,5 +89,5 @@ def test_of_two_stop_strings_the_earlier_one_counts():
 
 
 def test_an_empty_stop_string_is_an_error():
-    with pytest.raises(GenerationError, match="a stop string is empty"):
+    with pytest.raises(ConfigError, match="a stop string is empty"):
         TextStream(["\n", ""])
