@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quanta_tissu.errors import ConfigError
+from quanta_tissu.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.config import Config
@@ -35,6 +35,13 @@ def _tokenizing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The text, with and without the name that it has in the other commands."""
+    explanation = "The same as SOURCE, as in `tissu train`; may also come from --config."
+    option = click.option("--data", "source", metavar="SOURCE", help=explanation)
+    return click.argument("named", metavar="[SOURCE]", required=False)(option(function))
+
+
 @click.group("data")
 def command() -> None:
     """Prepare a token dataset, and count what is in a source.
@@ -44,11 +51,14 @@ def command() -> None:
 
 
 @command.command("prepare")
-@click.option("--data", "source", metavar="SOURCE", help="The text; may also come from --config.")
+@_source_options
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("--force", is_flag=True, help="Replace a prepared dataset that is in the folder.")
 @_tokenizing_options
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-def prepare_command(source: str | None, out: Path, as_json: bool, **options: Any) -> None:
+def prepare_command(
+    named: str | None, source: str | None, out: Path, force: bool, as_json: bool, **options: Any
+) -> None:
     """Tokenize a source once, for many training runs.
 
     Writes train.bin and validation.bin (token ids, read from disk while training, so the text may be larger than
@@ -59,7 +69,14 @@ def prepare_command(source: str | None, out: Path, as_json: bool, **options: Any
       tissu data prepare --data builtin:python --vocab-size 4096 --out datasets/python
       tissu data prepare --data mail.jsonl --set data.text_field=body --kind character --out datasets/mail
     """
-    dataset = _prepare(_configuration(source, **options), out)
+    from quanta_tissu.tisslm.data.dataset import is_prepared
+
+    config = _configuration(_one_source(named, source), **options)
+    if is_prepared(out) and not force:
+        raise DataError(
+            f"{out} already holds a prepared dataset", hint="name another folder, or replace it with --force"
+        )
+    dataset = _prepare(config, out)
     if as_json:
         click.echo(json.dumps({"path": str(out), **dataset.manifest.model_dump(mode="json")}))
         return
@@ -72,16 +89,16 @@ def prepare_command(source: str | None, out: Path, as_json: bool, **options: Any
 
 
 @command.command("stats")
-@click.argument("source", metavar="DIR_OR_SOURCE")
+@_source_options
 @_tokenizing_options
 @click.option("--top", default=10, show_default=True, type=click.IntRange(0), help="Most common tokens to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def stats_command(source: str, top: int, as_json: bool, **options: Any) -> None:
+def stats_command(named: str | None, source: str | None, top: int, as_json: bool, **options: Any) -> None:
     """Count documents, bytes and tokens, and the floors a model has to beat.
 
     Reads a prepared dataset, or tokenizes a source into a temporary folder first. The floors are the losses on
     the validation split of guessing evenly (ln V), by the frequency of tokens (unigram) and by the token before
-    (bigram).
+    (bigram); a text too short to split has none.
 
     \b
     Examples:
@@ -93,7 +110,8 @@ def stats_command(source: str, top: int, as_json: bool, **options: Any) -> None:
     from quanta_tissu.tisslm.data.dataset import TokenDataset, is_prepared
     from quanta_tissu.tisslm.evaluate.corpus import corpus_statistics
 
-    if is_prepared(source):
+    source = _one_source(named, source)
+    if source is not None and is_prepared(source):
         if any(options.values()):
             raise ConfigError(
                 f"{source} is a prepared dataset: its text is tokens already, so no option can change them",
@@ -102,7 +120,7 @@ def stats_command(source: str, top: int, as_json: bool, **options: Any) -> None:
         statistics = corpus_statistics(TokenDataset.open(source), top=top)
     else:
         with tempfile.TemporaryDirectory(prefix="tissu-") as folder:
-            dataset = _prepare(_configuration(source, **options), Path(folder, "dataset"))
+            dataset = _prepare(_configuration(source, **options), Path(folder, "dataset"), min_split_tokens=0)
             statistics = corpus_statistics(dataset, top=top)
     if as_json:
         click.echo(json.dumps(asdict(statistics)))
@@ -147,7 +165,14 @@ def _configuration(
     return config
 
 
-def _prepare(config: Config, out: Path) -> TokenDataset:
+def _one_source(named: str | None, source: str | None) -> str | None:
+    """SOURCE or --data SOURCE, which are the same."""
+    if named is not None and source is not None:
+        raise click.UsageError(f"the source is named twice: {named} and --data {source}")
+    return source if named is None else named
+
+
+def _prepare(config: Config, out: Path, **limits: int) -> TokenDataset:
     from quanta_tissu.cli.progress import reading
     from quanta_tissu.tisslm import tokenizers
     from quanta_tissu.tisslm.data.prepare import prepare
@@ -160,7 +185,7 @@ def _prepare(config: Config, out: Path) -> TokenDataset:
         with reading("training the tokenizer", source.num_bytes) as show:
             tokenizer = tokenizers.train(config.tokenizer, _texts(source.documents(), show))
     with reading("tokenizing", source.num_bytes) as show:
-        return prepare(source, tokenizer, out, config.data, config.train.seed, progress=show)
+        return prepare(source, tokenizer, out, config.data, config.train.seed, progress=show, **limits)
 
 
 def _texts(documents: Iterable[Document], show: Callable[[int], None]) -> Iterator[str]:
@@ -190,11 +215,14 @@ def _show(statistics: CorpusStatistics) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
-    table = Table("floor", "nats per token", "bits per byte")
-    for label, name in (("guessing evenly (ln V)", "uniform"), ("unigram", "unigram"), ("bigram", "bigram")):
-        nats, bits = getattr(statistics.floors, name), getattr(statistics.floors_bits_per_byte, name)
-        table.add_row(label, f"{nats:.4f}", f"{bits:.4f}")
-    console.print(table)
+    if statistics.floors is None:
+        console.print("no floors: the text is too short for a validation split")
+    else:
+        table = Table("floor", "nats per token", "bits per byte")
+        for label, name in (("guessing evenly (ln V)", "uniform"), ("unigram", "unigram"), ("bigram", "bigram")):
+            nats, bits = getattr(statistics.floors, name), getattr(statistics.floors_bits_per_byte, name)
+            table.add_row(label, f"{nats:.4f}", f"{bits:.4f}")
+        console.print(table)
     if statistics.most_common:
         table = Table("token", "id", "count", "share", title="most common tokens")
         for token in statistics.most_common:

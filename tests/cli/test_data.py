@@ -106,6 +106,42 @@ def test_stats_of_a_source_and_of_its_dataset_are_the_same(tissu, text, tmp_path
     assert direct["floors"]["uniform"] > direct["floors"]["unigram"] > direct["floors"]["bigram"] > 0
 
 
+@pytest.mark.parametrize("command", [["prepare", "--out", "dataset"], ["stats"]], ids=["prepare", "stats"])
+def test_the_source_may_be_named_with_and_without_an_option(tissu, text, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    first = tissu("data", *command, text, "--kind", "character", "--json")
+    (tmp_path / "dataset").rename(tmp_path / "first") if (tmp_path / "dataset").exists() else None
+    second = tissu("data", *command, "--data", text, "--kind", "character", "--json")
+    assert (first.code, first.out) == (0, second.out)
+    twice = tissu("data", *command, text, "--data", text)
+    assert twice.code == 2
+    assert "named twice" in twice.err
+
+
+def test_a_prepared_dataset_is_replaced_on_request_only(tissu, text, tmp_path):
+    out = tmp_path / "d"
+    prepare = ["data", "prepare", text, "--kind", "character", "--out", str(out)]
+    assert tissu(*prepare).code == 0
+    before = (out / "manifest.json").read_bytes()
+    refused = tissu(*prepare, "--set", "data.max_bytes=100")
+    assert refused.code == 1
+    assert f"{out} already holds a prepared dataset" in refused.err
+    assert "--force" in refused.err
+    assert (out / "manifest.json").read_bytes() == before
+    assert tissu(*prepare, "--set", "data.max_bytes=100", "--force").code == 0
+    assert len(TokenDataset.open(out).tokens("all")) == 100
+
+
+@pytest.mark.parametrize("short", ["a", "to be"])
+def test_counting_needs_no_text_to_validate_on(tissu, tmp_path, short):
+    (tmp_path / "short.txt").write_text(short)
+    stats = ["data", "stats", str(tmp_path / "short.txt"), "--kind", "character"]
+    found = json.loads(tissu(*stats, "--json").out)
+    assert (found["tokens"], found["text_bytes"], found["floors"]) == (len(short), len(short), None)
+    assert found["most_common"][0]["share"] == 1 / len(short)
+    assert "no floors: the text is too short" in tissu(*stats).out
+
+
 def test_stats_are_readable(tissu, text):
     out = tissu("data", "stats", text, "--kind", "character", "--top", "20").out
     assert "bytes per token" in out

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm import tokenizers
@@ -41,7 +41,7 @@ class SplitRecord(_Record):
         sha256: Of the file.
     """
 
-    tokens: PositiveInt
+    tokens: NonNegativeInt
     text_bytes: int
     sha256: str
 
@@ -144,8 +144,8 @@ class TokenDataset:
                 f"{tokenizer.vocab_size:,} tokens)",
                 hint="prepare the text again with this tokenizer: `tissu data prepare --tokenizer FILE`",
             )
-        train = _map_tokens(folder / "train.bin", manifest.dtype, manifest.train, verify)
-        validation = _map_tokens(folder / "validation.bin", manifest.dtype, manifest.validation, verify)
+        train = _checked_tokens(folder / "train.bin", manifest.dtype, manifest.train, verify)
+        validation = _checked_tokens(folder / "validation.bin", manifest.dtype, manifest.validation, verify)
         return cls(folder, manifest, train, validation)
 
     @property
@@ -196,6 +196,13 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def map_tokens(path: Path, dtype: np.dtype[Any]) -> NDArray[np.unsignedinteger]:
+    """The tokens in a file (N,), read as they are needed."""
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype)  # an empty file cannot be mapped
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r"))  # a plain view: memmap's own indexing is slower
+
+
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
@@ -214,7 +221,7 @@ def _read_manifest(folder: Path) -> Manifest:
         ) from None
 
 
-def _map_tokens(
+def _checked_tokens(
     path: Path, dtype: Literal["uint16", "uint32"], record: SplitRecord, verify: bool
 ) -> NDArray[np.unsignedinteger]:
     if not path.is_file():
@@ -228,4 +235,4 @@ def _map_tokens(
         )
     if verify and file_hash(path) != record.sha256:
         raise DataError(f"{path} is not what was prepared: its SHA-256 differs", hint="prepare the dataset again")
-    return np.asarray(np.memmap(path, dtype=element, mode="r"))  # a plain view: memmap's own indexing is slower
+    return map_tokens(path, element)

@@ -27,6 +27,7 @@ from quanta_tissu.tisslm.data.dataset import (
     TokenizerRecord,
     file_hash,
     is_prepared,
+    map_tokens,
 )
 from quanta_tissu.tisslm.data.readers import Document
 from quanta_tissu.tisslm.data.sources import Source
@@ -116,6 +117,8 @@ def prepare(
     config: DataConfig,
     seed: int,
     progress: Progress | None = None,
+    *,
+    min_split_tokens: int = MIN_TOKENS,
 ) -> TokenDataset:
     """Tokenize a source and write it as a prepared dataset, complete or not at all.
 
@@ -128,6 +131,7 @@ def prepare(
         config: `validation_split_ratio`, `shuffle_documents` and `windows` (for EOS) are used.
         seed: Decides the order of the documents.
         progress: Told how many bytes of text have been read.
+        min_split_tokens: Refuse a text that leaves a split fewer tokens; 0 for a dataset that is only looked at.
 
     Raises:
         DataError: The source is unusable, has too little text to split, or the folder cannot be written.
@@ -145,7 +149,8 @@ def prepare(
             tally = Tally()
             dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
             tokens = _write_tokens(new, documents, tokenizer, config, dtype, tally, progress)
-            splits = _split(new, tokens, config.validation_split_ratio, dtype, tokenizer, tally)
+            counts = _split_sizes(tokens, config.validation_split_ratio, min_split_tokens)
+            splits = _split(new, counts, dtype, tokenizer, tally)
             tokenizer.save(new / TOKENIZER)
             manifest = Manifest(
                 format=FORMAT,
@@ -231,28 +236,28 @@ def _write_tokens(
     return tokens
 
 
-def _split(
-    folder: Path,
-    tokens: int,
-    ratio: float,
-    dtype: np.dtype[np.unsignedinteger],
-    tokenizer: Tokenizer,
-    tally: Tally,
-) -> list[SplitRecord]:
-    """Move the last part of train.bin to validation.bin, and describe both."""
+def _split_sizes(tokens: int, ratio: float, fewest: int) -> list[int]:
+    """Tokens to train on and to validate on."""
     counts = [num_train_tokens(tokens, ratio), tokens - num_train_tokens(tokens, ratio)]
-    if min(counts) < MIN_TOKENS:
+    if min(counts) < fewest:
         raise DataError(
             f"too little text: of {tokens:,} tokens, data.validation_split_ratio = {ratio} leaves {counts[0]:,} "
-            f"to train on and {counts[1]:,} to validate on, but each split needs at least {MIN_TOKENS}",
+            f"to train on and {counts[1]:,} to validate on, but each split needs at least {fewest}",
             hint="use more text, or another data.validation_split_ratio",
         )
+    return counts
+
+
+def _split(
+    folder: Path, counts: list[int], dtype: np.dtype[np.unsignedinteger], tokenizer: Tokenizer, tally: Tally
+) -> list[SplitRecord]:
+    """Move the last part of train.bin to validation.bin, and describe both."""
     paths = [folder / "train.bin", folder / "validation.bin"]
     with paths[0].open("r+b") as file, paths[1].open("wb") as tail:
         file.seek(counts[0] * dtype.itemsize)
         shutil.copyfileobj(file, tail)
         file.truncate(counts[0] * dtype.itemsize)
-    weights = _byte_counts([np.memmap(path, dtype, "r") for path in paths], tokenizer)
+    weights = _byte_counts([map_tokens(path, dtype) for path in paths], tokenizer)
     if not any(weights):
         weights = counts
     train_bytes = int(Fraction(tally.text_bytes * weights[0], sum(weights)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.data.dataset import TokenDataset
+from quanta_tissu.tisslm.data.prepare import MIN_TOKENS
 from quanta_tissu.tisslm.evaluate.floors import Floors, floors
 
 _CHUNK = 1 << 22
@@ -44,10 +45,11 @@ class CorpusStatistics:
         tokens: Tokens of both splits, EOS between documents included.
         train_tokens: Tokens to train on.
         validation_tokens: Tokens to validate on.
-        bytes_per_token: text_bytes / tokens.
+        bytes_per_token: Bytes of text that a token stands for on average; special tokens stand for none.
         distinct_tokens: Different ids that come.
         most_common: The most frequent tokens, most frequent first.
-        floors: Losses of counting models on the validation split, in nats per token.
+        floors: Losses of counting models on the validation split, in nats per token; None where the text is too
+            short for one.
         floors_bits_per_byte: The same in bits per byte of text, which compares across tokenizers.
     """
 
@@ -62,8 +64,8 @@ class CorpusStatistics:
     bytes_per_token: float
     distinct_tokens: int
     most_common: list[CommonToken]
-    floors: Floors
-    floors_bits_per_byte: Floors
+    floors: Floors | None
+    floors_bits_per_byte: Floors | None
 
 
 def corpus_statistics(dataset: TokenDataset, *, top: int = 10) -> CorpusStatistics:
@@ -74,7 +76,7 @@ def corpus_statistics(dataset: TokenDataset, *, top: int = 10) -> CorpusStatisti
         top: How many of the most common tokens to name.
 
     Raises:
-        DataError: The dataset's tokenizer is not the one that made it, or a split has fewer than two tokens.
+        DataError: The dataset's tokenizer is not the one that made it.
     """
     manifest = dataset.manifest
     vocab_size = manifest.tokenizer.vocab_size
@@ -82,8 +84,8 @@ def corpus_statistics(dataset: TokenDataset, *, top: int = 10) -> CorpusStatisti
     counts = _counts(dataset.train, vocab_size) + _counts(dataset.validation, vocab_size)
     tokens = int(counts.sum())
     ranked = np.argsort(-counts, kind="stable")[:top]
-    found = floors(dataset.train, dataset.validation, vocab_size)
-    per_byte = len(dataset.validation) / max(1, dataset.text_bytes("validation")) / math.log(2)
+    short = min(len(dataset.train), len(dataset.validation)) < MIN_TOKENS
+    found = None if short else floors(dataset.train, dataset.validation, vocab_size)
     return CorpusStatistics(
         source=manifest.source.description,
         documents=manifest.source.documents,
@@ -93,7 +95,7 @@ def corpus_statistics(dataset: TokenDataset, *, top: int = 10) -> CorpusStatisti
         tokens=tokens,
         train_tokens=len(dataset.train),
         validation_tokens=len(dataset.validation),
-        bytes_per_token=manifest.source.text_bytes / tokens,
+        bytes_per_token=dataset.text_bytes("all") / tokens,
         distinct_tokens=int(np.count_nonzero(counts)),
         most_common=[
             CommonToken(i, tokenizer.decode([i]), int(counts[i]), float(counts[i] / tokens))
@@ -101,8 +103,14 @@ def corpus_statistics(dataset: TokenDataset, *, top: int = 10) -> CorpusStatisti
             if counts[i]
         ],
         floors=found,
-        floors_bits_per_byte=Floors(found.uniform * per_byte, found.unigram * per_byte, found.bigram * per_byte),
+        floors_bits_per_byte=None if found is None else _per_byte(found, dataset),
     )
+
+
+def _per_byte(found: Floors, dataset: TokenDataset) -> Floors:
+    """From nats per token to bits per byte of the validation text."""
+    factor = len(dataset.validation) / max(1, dataset.text_bytes("validation")) / math.log(2)
+    return Floors(found.uniform * factor, found.unigram * factor, found.bigram * factor)
 
 
 def _counts(tokens: NDArray[np.unsignedinteger], vocab_size: int) -> NDArray[np.int64]:

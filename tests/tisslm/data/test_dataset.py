@@ -118,8 +118,8 @@ def test_an_exchanged_tokenizer_file_is_found(dataset_folder):
         ({"format": "tissu-tokens-9"}, "format: Input should be 'tissu-tokens-1'"),
         ({"dtype": "float32"}, "dtype: Input should be"),
         (
-            {"train": {"tokens": 0, "text_bytes": 0, "sha256": ""}},
-            r"train\.tokens: Input should be greater than 0",
+            {"train": {"tokens": -1, "text_bytes": 0, "sha256": ""}},
+            r"train\.tokens: Input should be greater than or equal to 0",
         ),
         ({"surprise": 1}, "surprise: Extra inputs"),
     ],
