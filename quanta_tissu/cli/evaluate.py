@@ -138,8 +138,9 @@ def _all_tokens(read: Artifact, source: Source, show: Callable[[int], None]) -> 
     from quanta_tissu.tisslm.data.prepare import Tally, tokenize
 
     tally, chunks = Tally(), [np.empty(0, np.uint32)]
-    packed = read.config.data.windows == "packed"
-    for ids in tokenize(source.documents(), read.tokenizer, packed=packed, tally=tally):
+    packed, allow = read.config.data.windows == "packed", read.config.data.allow_special
+    documents = source.documents()
+    for ids in tokenize(documents, read.tokenizer, packed=packed, allow_special=allow, tally=tally):
         chunks.append(ids.astype(np.uint32))
         show(tally.text_bytes)
     return np.concatenate(chunks)

@@ -128,6 +128,22 @@ def test_the_floors_stand_beside_the_loss(tissu, trained):
     assert f"{math.log(TOKENIZER.vocab_size):.4f}" in outcome.out
 
 
+@pytest.mark.parametrize("split", ["validation", "all"])
+def test_special_tokens_are_read_as_training_read_them(tissu, trained, tmp_path, split):
+    read = artifact.read(trained[0])
+    (tmp_path / "special.txt").write_text("abcd<|eos|>" * 50)
+    data = DataConfig(source=str(tmp_path / "special.txt"), allow_special=True, validation_split_ratio=0.25)
+    artifact.write(tmp_path / "allowing", read.decoder, TOKENIZER, Config(data=data))
+    tokens = np.array([*TOKENIZER.encode("abcd"), TOKENIZER.eos_id] * 50)
+    expected = evaluate(read.decoder, TOKENIZER, tokens if split == "all" else tokens[187:])
+    result = figures(tissu("evaluate", str(tmp_path / "allowing"), "--split", split, "--json"))
+    assert result["loss"] == pytest.approx(expected.loss, rel=1e-12)
+    assert result["bits_per_byte"] == pytest.approx(expected.bits_per_byte, rel=1e-12)
+    refused = tissu("evaluate", str(trained[0]), "--data", data.source, "--split", split)
+    assert refused.code == 1
+    assert "special token '<|eos|>'" in refused.err
+
+
 def test_a_text_that_was_not_trained_on_is_called_so(tissu, trained, tmp_path):
     (tmp_path / "other.txt").write_text("abcd" * 500)
     outcome = tissu("evaluate", str(trained[0]), "--data", str(tmp_path / "other.txt"))

@@ -25,6 +25,11 @@ class DataConfig(Section):
 
     source: str | None = Field(None, description="A file, a folder, JSONL, a prepared dataset, or builtin:python.")
     text_field: str = Field("text", description="Field that holds the text in JSONL lines.")
+    allow_special: bool = Field(
+        False,
+        description="Take special tokens spelled in the text, <|endoftext|> for example, as what they are; off: "
+        "such text is refused.",
+    )
     validation_split_ratio: float = Field(0.1, gt=0, lt=1, description="Share of the tokens kept for validation.")
     shuffle_documents: bool = Field(True, description="Shuffle documents with train.seed before the split.")
     windows: Literal["random", "strided", "packed"] = Field(

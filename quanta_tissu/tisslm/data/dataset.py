@@ -37,7 +37,8 @@ class SplitRecord(_Record):
 
     Attributes:
         tokens: Number of tokens.
-        text_bytes: Bytes of UTF-8 text that these tokens stand for; EOS between documents stands for none.
+        text_bytes: Bytes of UTF-8 text that these tokens stand for; special tokens stand for none, whether they
+            end documents or were spelled in the text.
         sha256: Of the file.
     """
 
@@ -52,7 +53,9 @@ class SourceRecord(_Record):
     Attributes:
         description: What the user named.
         documents: Documents with text in them.
-        text_bytes: Bytes of their UTF-8 text.
+        text_bytes: Bytes of their UTF-8 text, special tokens spelled in it included.
+        text_field: The field of JSONL objects that was read.
+        max_bytes: The limit in bytes of text; None for none.
         sha256: Of all texts in the order of the tokens, with a zero byte between two documents: for a single file,
             the hash of the file.
     """
@@ -60,6 +63,8 @@ class SourceRecord(_Record):
     description: str
     documents: int
     text_bytes: int
+    text_field: str = "text"
+    max_bytes: int | None = None
     sha256: str
 
 
@@ -86,6 +91,7 @@ class Manifest(_Record):
         format: Name and version of the layout of the folder.
         dtype: Element type of the token files.
         separated: Whether EOS ends every document.
+        allow_special: Whether special tokens spelled in the text were taken as what they are, and not refused.
         validation_split_ratio: Share of the tokens in validation.bin.
         shuffle_seed: Seed of the order of the documents; None where they were not shuffled.
     """
@@ -95,6 +101,7 @@ class Manifest(_Record):
     tokenizer: TokenizerRecord
     dtype: Literal["uint16", "uint32"]
     separated: bool
+    allow_special: bool = False
     validation_split_ratio: float
     shuffle_seed: int | None
     train: SplitRecord

@@ -1,9 +1,15 @@
-"""From text to a prepared dataset: tokenize, split, describe; in one pass and in constant memory."""
+"""From text to a prepared dataset: tokenize, split, describe; in one pass and in constant memory.
+
+The tokenizer comes from outside. `tissu train` and `tissu data prepare` train it on the whole source, so BPE
+merges and the set of characters also know the text that validates, as nanoGPT's character vocabulary does. Once
+prepared, a dataset decides its tokenizer and its split: training takes both from the folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +46,10 @@ MIN_TOKENS = 2
 """Tokens without which a split has nothing to predict."""
 
 _REFUSED = "remove it from the text, or use a tokenizer whose vocabulary has what the text is made of"
+_SPECIAL = (
+    "remove it from the text; or, if the text is trusted, prepare it with data.allow_special = true, which takes "
+    "special tokens in the text as what they are"
+)
 
 Progress = Callable[[int], None]
 """Called with the bytes of text read so far."""
@@ -52,11 +62,13 @@ class Tally:
     Attributes:
         documents: Documents that have text.
         text_bytes: Bytes of their UTF-8 text.
+        special_bytes: How many of these bytes spell special tokens that were taken as what they are.
         separated: Whether EOS ends every document.
     """
 
     documents: int = 0
     text_bytes: int = 0
+    special_bytes: int = 0
     separated: bool = False
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _inside: bool = False
@@ -80,7 +92,12 @@ class Tally:
 
 
 def tokenize(
-    documents: Iterable[Document], tokenizer: Tokenizer, *, packed: bool = False, tally: Tally | None = None
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    *,
+    packed: bool = False,
+    allow_special: bool = False,
+    tally: Tally | None = None,
 ) -> Iterator[NDArray[np.int64]]:
     """Token ids of all documents, one after the other, in chunks.
 
@@ -91,6 +108,7 @@ def tokenize(
         documents: From `Source.documents`.
         tokenizer: Turns text into ids.
         packed: End the document with EOS even if it is the only one.
+        allow_special: Take special tokens spelled in the text as what they are; otherwise such text is refused.
         tally: Counts what goes through.
 
     Raises:
@@ -98,12 +116,15 @@ def tokenize(
     """
     tally = Tally() if tally is None else tally
     eos = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
+    spellings = _spellings(tokenizer)
     for group in _grouped(documents):
         ids: list[int] = []
-        for document, encoded in zip(group, _encode(group, tokenizer), strict=True):
+        for document, encoded in zip(group, _encode(group, tokenizer, allow_special), strict=True):
             if tally.starts_document(document) and tally.documents > 1:
                 ids += eos
             ids += encoded
+            if allow_special and spellings is not None:
+                tally.special_bytes += sum(len(found.encode()) for found in spellings.findall(document.text))
         yield np.array(ids, np.int64)
     tally.separated = bool(eos) and (packed or tally.documents > 1)
     if tally.separated:
@@ -128,7 +149,7 @@ def prepare(
         source: The text.
         tokenizer: Turns text into ids; a copy goes into the folder.
         out_dir: The folder to write; an older prepared dataset there is replaced once the new one is complete.
-        config: `validation_split_ratio`, `shuffle_documents` and `windows` (for EOS) are used.
+        config: `allow_special`, `validation_split_ratio`, `shuffle_documents` and `windows` (for EOS) are used.
         seed: Decides the order of the documents.
         progress: Told how many bytes of text have been read.
         min_split_tokens: Refuse a text that leaves a split fewer tokens; 0 for a dataset that is only looked at.
@@ -158,6 +179,8 @@ def prepare(
                     description=source.description,
                     documents=tally.documents,
                     text_bytes=tally.text_bytes,
+                    text_field=source.text_field,
+                    max_bytes=source.max_bytes,
                     sha256=tally.sha256,
                 ),
                 tokenizer=TokenizerRecord(
@@ -168,6 +191,7 @@ def prepare(
                 ),
                 dtype="uint16" if dtype.itemsize == 2 else "uint32",
                 separated=tally.separated,
+                allow_special=config.allow_special,
                 validation_split_ratio=config.validation_split_ratio,
                 shuffle_seed=shuffle_seed,
                 train=splits[0],
@@ -202,18 +226,27 @@ def _grouped(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield group
 
 
-def _encode(documents: list[Document], tokenizer: Tokenizer) -> list[list[int]]:
+def _spellings(tokenizer: Tokenizer) -> re.Pattern[str] | None:
+    """What finds the special tokens spelled in a text, the longest first; None without special tokens."""
+    longest_first = sorted(tokenizer.special_tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _encode(documents: list[Document], tokenizer: Tokenizer, allow_special: bool) -> list[list[int]]:
     try:
-        return tokenizer.encode_batch([document.text for document in documents])
+        return tokenizer.encode_batch([document.text for document in documents], allow_special=allow_special)
     except TokenizerError:
-        return [_encode_named(document, tokenizer) for document in documents]  # one by one, to say which
+        # One by one, to say which.
+        return [_encode_named(document, tokenizer, allow_special) for document in documents]
 
 
-def _encode_named(document: Document, tokenizer: Tokenizer) -> list[int]:
+def _encode_named(document: Document, tokenizer: Tokenizer, allow_special: bool) -> list[int]:
     try:
-        return tokenizer.encode(document.text)
+        return tokenizer.encode(document.text, allow_special=allow_special)
     except TokenizerError as error:
-        raise TokenizerError(f"{document.name}: {error.message}", hint=_REFUSED) from None
+        spelled = not allow_special and any(token in document.text for token in tokenizer.special_tokens)
+        hint = _SPECIAL if spelled else _REFUSED
+        raise TokenizerError(f"{document.name}: {error.message}", hint=hint) from None
 
 
 def _write_tokens(
@@ -228,7 +261,8 @@ def _write_tokens(
     """Write the whole stream to train.bin; how many tokens it has."""
     tokens = 0
     with (folder / "train.bin").open("wb") as file:
-        for ids in tokenize(documents, tokenizer, packed=config.windows == "packed", tally=tally):
+        packed, allow = config.windows == "packed", config.allow_special
+        for ids in tokenize(documents, tokenizer, packed=packed, allow_special=allow, tally=tally):
             file.write(ids.astype(dtype).tobytes())
             tokens += len(ids)
             if progress is not None:
@@ -260,8 +294,9 @@ def _split(
     weights = _byte_counts([map_tokens(path, dtype) for path in paths], tokenizer)
     if not any(weights):
         weights = counts
-    train_bytes = int(Fraction(tally.text_bytes * weights[0], sum(weights)))
-    text_bytes = [train_bytes, tally.text_bytes - train_bytes]
+    ordinary_bytes = tally.text_bytes - tally.special_bytes
+    train_bytes = int(Fraction(ordinary_bytes * weights[0], sum(weights)))
+    text_bytes = [train_bytes, ordinary_bytes - train_bytes]
     return [
         SplitRecord(tokens=count, text_bytes=size, sha256=file_hash(path))
         for count, size, path in zip(counts, text_bytes, paths, strict=True)
@@ -271,8 +306,8 @@ def _split(
 def _byte_counts(splits: list[NDArray[np.unsignedinteger]], tokenizer: Tokenizer) -> list[int]:
     """Bytes of text in the tokens of each split.
 
-    Their sum is the size of the text where the tokenizer is lossless. Where it is not (unknown characters), the
-    splits share the size of the text in the proportion of these counts.
+    Their sum is the size of the text, special tokens in it left out, where the tokenizer is lossless. Where it is
+    not (unknown characters), the splits share that size in the proportion of these counts.
     """
     special = set(tokenizer.special_tokens.values())
     sizes = np.array([0 if i in special else len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)])

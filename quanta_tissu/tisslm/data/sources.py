@@ -41,12 +41,16 @@ class Source:
     Args:
         description: What the user named.
         readers: Where the documents are, in a fixed order.
+        text_field: The field of JSONL objects that the readers take the text from.
         max_bytes: Stop after this many bytes of text; the last document is cut to fit. None for all.
     """
 
-    def __init__(self, description: str, readers: Sequence[Reader], max_bytes: int | None = None) -> None:
+    def __init__(
+        self, description: str, readers: Sequence[Reader], text_field: str = "text", max_bytes: int | None = None
+    ) -> None:
         self.description = description
         self.readers = readers
+        self.text_field = text_field
         self.max_bytes = max_bytes
 
     @property
@@ -104,17 +108,17 @@ def open_source(spec: str | os.PathLike[str], *, text_field: str = "text", max_b
     """
     description = os.fspath(spec)
     if description.startswith(BUILTIN):
-        return Source(description, _builtin(description), max_bytes)
+        return Source(description, _builtin(description), text_field, max_bytes)
     path = Path(description)
     # os.path answers False where pathlib raises: names that are too long, folders that may not be entered.
     if os.path.isdir(path):
-        return Source(description, _folder(path, text_field), max_bytes)
+        return Source(description, _folder(path, text_field), text_field, max_bytes)
     if not os.path.exists(path):
         raise DataError(
             f"there is no file or folder {description!r}",
             hint="name a text file, a folder, a .jsonl file, or builtin:python",
         )
-    return Source(description, [_file(path, description, text_field)], max_bytes)
+    return Source(description, [_file(path, description, text_field)], text_field, max_bytes)
 
 
 def configured_source(config: DataConfig) -> Source:

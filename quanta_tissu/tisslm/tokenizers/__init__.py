@@ -78,9 +78,13 @@ def _read(data: object, text: str) -> Tokenizer:
 def train(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Train the tokenizer that a configuration asks for, or load it where `config.path` names one.
 
+    Preparing a dataset gives it the whole source, so BPE merges and the set of characters also know the text that
+    later validates.
+
     Args:
         config: The `tokenizer` section.
-        texts: Training texts, read once; not read at all if `config.path` is set.
+        texts: Training texts, read once; not read at all if `config.path` is set. Special tokens spelled in them
+            are not learned.
 
     Raises:
         TokenizerError: The texts are empty, the vocabulary is too small, or `config.path` cannot be used.

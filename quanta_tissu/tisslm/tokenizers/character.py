@@ -13,6 +13,8 @@ from quanta_tissu.tisslm.tokenizers.base import Tokenizer, check_unicode
 SPECIAL_TOKENS: dict[str, int] = {"<|pad|>": 0, "<|bos|>": 1, "<|eos|>": 2, "<|unk|>": 3}
 """Spellings of PAD, BOS, EOS and UNK, and their fixed ids."""
 
+_SPELLINGS = re.compile("|".join(map(re.escape, SPECIAL_TOKENS)))
+
 
 class CharacterTokenizer(Tokenizer):
     """One id per Unicode character, in the order of their code points.
@@ -45,12 +47,17 @@ class CharacterTokenizer(Tokenizer):
     def train(cls, texts: Iterable[str], *, special_tokens: bool = True) -> CharacterTokenizer:
         """Collect the characters of some texts, sorted by code point.
 
+        Args:
+            texts: Training texts; special tokens spelled in them are not learned, if they are reserved.
+            special_tokens: Reserve ids 0-3 for PAD, BOS, EOS and UNK.
+
         Raises:
             TokenizerError: The texts are empty.
         """
         characters: set[str] = set()
         for text in texts:
-            characters.update(text)
+            for part in _SPELLINGS.split(text) if special_tokens else [text]:
+                characters.update(part)
         if not characters:
             raise TokenizerError("the training text is empty", hint="train on a source that has text")
         return cls("".join(sorted(characters)), special_tokens=special_tokens)

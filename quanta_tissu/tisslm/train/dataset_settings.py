@@ -20,9 +20,8 @@ _CUTTING = ("data.windows", "data.stride")
 def check_prepared(config: Config, manifest: Manifest, source: str) -> list[str]:
     """Refuse settings that a prepared dataset shows to be without effect.
 
-    A value that is not the default was chosen by someone and must not be ignored. What the manifest cannot tell
-    (`data.text_field`, a limit in bytes that the text stays below) is believed: most likely the same
-    configuration prepared the dataset. So is a larger `tokenizer.vocab_size`, which a small text does not fill.
+    A value that is not the default was chosen by someone and must not be ignored. A larger `tokenizer.vocab_size`
+    is believed, because a small text does not fill it; and so is a limit in bytes that the text stays below.
 
     Args:
         config: The configuration of the run.
@@ -80,13 +79,18 @@ def check_unchanged(was: Config, now: Config, folder: Path) -> None:
 
 def _contradicted(config: Config, manifest: Manifest) -> Iterator[tuple[str, Any]]:
     """Keys whose value the dataset was not made with, and a value that fits it."""
-    data, tokenizer, made = config.data, config.tokenizer, manifest.tokenizer
+    data, tokenizer, made, read = config.data, config.tokenizer, manifest.tokenizer, manifest.source
+    if data.text_field != read.text_field:
+        yield "data.text_field", read.text_field
+    if data.allow_special != manifest.allow_special:
+        yield "data.allow_special", manifest.allow_special
     if data.validation_split_ratio != manifest.validation_split_ratio:
         yield "data.validation_split_ratio", manifest.validation_split_ratio
     if data.shuffle_documents != (manifest.shuffle_seed is not None):
         yield "data.shuffle_documents", not data.shuffle_documents
-    if data.max_bytes is not None and data.max_bytes < manifest.source.text_bytes:
-        yield "data.max_bytes", None
+    whole_text_fits = read.max_bytes is None and data.max_bytes is not None and data.max_bytes >= read.text_bytes
+    if data.max_bytes != read.max_bytes and not whole_text_fits:
+        yield "data.max_bytes", read.max_bytes
     if tokenizer.path is not None:
         if tokenizers.load(tokenizer.path).fingerprint() != made.fingerprint:
             yield "tokenizer.path", None

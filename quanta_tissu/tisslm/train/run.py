@@ -158,6 +158,9 @@ def _reusable(folder: Path, source: Source, tokenizer: Tokenizer, config: Config
         manifest.tokenizer.fingerprint == tokenizer.fingerprint()
         and manifest.validation_split_ratio == data.validation_split_ratio
         and manifest.shuffle_seed == seed
+        and manifest.allow_special == data.allow_special
+        and manifest.source.text_field == source.text_field
+        and manifest.source.max_bytes == source.max_bytes
         and (manifest.separated or data.windows != "packed")
     )
     return dataset if same and manifest.source.sha256 == _hash(source, seed) else None

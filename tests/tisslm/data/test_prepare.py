@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quanta_tissu.errors import DataError, TokenizerError
@@ -17,7 +17,7 @@ from quanta_tissu.tisslm.data import prepare as module
 from quanta_tissu.tisslm.data.dataset import TokenDataset
 from quanta_tissu.tisslm.data.prepare import num_train_tokens, prepare, tokenize
 from quanta_tissu.tisslm.data.readers import Document
-from quanta_tissu.tisslm.data.sources import open_source
+from quanta_tissu.tisslm.data.sources import configured_source, open_source
 from quanta_tissu.tisslm.tokenizers import BPETokenizer, CharacterTokenizer
 
 LETTERS = CharacterTokenizer("abcdefgh \n", special_tokens=False)
@@ -162,6 +162,8 @@ def test_the_manifest_says_what_is_there(tmp_path, bpe):
         "fingerprint": bpe.fingerprint(),
         "eos_id": bpe.eos_id,
     }
+    assert (manifest["source"]["text_field"], manifest["source"]["max_bytes"]) == ("text", None)
+    assert manifest["allow_special"] is False
     assert (manifest["dtype"], manifest["shuffle_seed"], manifest["validation_split_ratio"]) == ("uint16", 5, 0.1)
     for name in ("train", "validation"):
         content = (tmp_path / "out" / f"{name}.bin").read_bytes()
@@ -181,6 +183,36 @@ def test_the_bytes_of_a_split_are_the_bytes_its_tokens_stand_for(tmp_path_factor
         ids = [i for i in dataset.tokens(split).tolist() if i != bpe.eos_id]
         assert dataset.text_bytes(split) == len(bpe.decode_bytes(ids))
     assert dataset.text_bytes("all") == sum(len(text.encode()) for text in texts)
+
+
+def test_the_manifest_says_how_the_source_was_read(tmp_path):
+    path = tmp_path / "mail.jsonl"
+    path.write_text("".join(json.dumps({"body": "abc " * 5}) + "\n" for _ in range(10)))
+    config = DataConfig(source=str(path), text_field="body", max_bytes=90)
+    manifest = prepare(configured_source(config), LETTERS, tmp_path / "out", config, 0).manifest
+    assert (manifest.source.text_field, manifest.source.max_bytes) == ("body", 90)
+    assert manifest.source.text_bytes == 90
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(["the cat", " saß ", "☃", "<|endoftext|>", "<|endo"]), min_size=20, max_size=60
+    ),
+    ratio=st.floats(0.2, 0.8),
+)
+def test_special_tokens_in_the_text_may_be_allowed_and_stand_for_no_bytes(tmp_path_factory, bpe, parts, ratio):
+    assume(any(part != "<|endoftext|>" for part in parts))
+    folder, text = tmp_path_factory.mktemp("special"), "".join(parts)
+    (folder / "in.txt").write_bytes(text.encode())
+    config = DataConfig(allow_special=True, validation_split_ratio=ratio)
+    dataset = prepare(open_source(folder / "in.txt"), bpe, folder / "out", config, 0)
+    assert bpe.decode(whole_stream(dataset)) == text
+    assert whole_stream(dataset).count(bpe.eos_id) == parts.count("<|endoftext|>")
+    assert dataset.manifest.allow_special
+    assert dataset.manifest.source.text_bytes == len(text.encode())
+    for split in ("train", "validation", "all"):
+        ordinary = [i for i in dataset.tokens(split).tolist() if i != bpe.eos_id]
+        assert dataset.text_bytes(split) == len(bpe.decode_bytes(ordinary))
 
 
 def test_unknown_characters_share_the_bytes_of_the_text(tmp_path):
@@ -230,8 +262,10 @@ def test_a_refused_document_is_named(tmp_path, bpe):
     ) as caught:
         prepare(source, bpe, tmp_path / "out", DataConfig(), 0)
     assert "remove it" in caught.value.hint
-    with pytest.raises(TokenizerError, match=r"001\.txt: the character 'o' at position 1"):
+    assert "data.allow_special = true" in caught.value.hint
+    with pytest.raises(TokenizerError, match=r"001\.txt: the character 'o' at position 1") as caught:
         prepare(source, CharacterTokenizer("fine ", special_tokens=False), tmp_path / "out", DataConfig(), 0)
+    assert "allow_special" not in caught.value.hint
     assert not (tmp_path / "out").exists()
 
 

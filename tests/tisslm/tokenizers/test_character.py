@@ -49,6 +49,12 @@ def test_the_place_of_a_special_token_does_not_shift():
     assert tokenizer.encode("a<|eos|>b<|unk|><|pad|>", allow_special=True) == [4, 2, 5, 3, 0]
 
 
+def test_special_tokens_in_the_training_text_are_not_learned():
+    text = "ab<|eos|>ba<|pad|>"
+    assert CharacterTokenizer.train([text]).characters == "ab"
+    assert CharacterTokenizer.train([text], special_tokens=False).characters == "".join(sorted(set(text)))
+
+
 @given(st.text(min_size=1))
 def test_any_text_round_trips_through_its_own_characters(text):
     tokenizer = CharacterTokenizer.train([text], special_tokens=False)

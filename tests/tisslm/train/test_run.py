@@ -10,7 +10,7 @@ from quanta_tissu.tisslm import artifact, tokenizers
 from quanta_tissu.tisslm.config import DataConfig
 from quanta_tissu.tisslm.data.dataset import TokenDataset
 from quanta_tissu.tisslm.data.prepare import prepare
-from quanta_tissu.tisslm.data.sources import open_source
+from quanta_tissu.tisslm.data.sources import configured_source, open_source
 from quanta_tissu.tisslm.train.checkpoint import load_resumable
 from quanta_tissu.tisslm.train.run import train
 
@@ -98,7 +98,7 @@ def prepared(settings, tmp_path, text):
         folder = tmp_path / f"prepared-{len(list(tmp_path.glob('prepared-*')))}"
         asked = settings(**{**changes, "data": {"validation_split_ratio": 0.2, **changes.get("data", {})}})
         tokenizer = tokenizers.train(asked.tokenizer, [TEXT])
-        return str(prepare(open_source(text), tokenizer, folder, asked.data, seed=0).path)
+        return str(prepare(configured_source(asked.data), tokenizer, folder, asked.data, seed=0).path)
 
     return make
 
@@ -109,6 +109,8 @@ def prepared(settings, tmp_path, text):
         ({"data": {"validation_split_ratio": 0.3}}, "data.validation_split_ratio=0.2"),
         ({"data": {"shuffle_documents": False}}, "data.shuffle_documents=true"),
         ({"data": {"max_bytes": 100}}, "data.max_bytes=null"),
+        ({"data": {"text_field": "body"}}, "data.text_field=text"),
+        ({"data": {"allow_special": True}}, "data.allow_special=false"),
         ({"tokenizer": {"path": "other.json"}}, "tokenizer.path=null"),
     ],
 )
@@ -162,7 +164,8 @@ def test_a_vocabulary_that_the_text_did_not_fill_is_no_contradiction(settings, p
 
 def test_the_settings_that_prepared_a_dataset_train_on_it_in_silence(settings, prepared, tmp_path, recorder):
     tokenizers.train(settings().tokenizer, [TEXT]).save(tmp_path / "own.json")
-    asked = {"data": {"validation_split_ratio": 0.3, "shuffle_documents": False, "max_bytes": 10_000}}
+    asked = {"data": {"validation_split_ratio": 0.3, "shuffle_documents": False, "max_bytes": 1_000}}
+    asked["data"] |= {"text_field": "body", "allow_special": True}
     asked["tokenizer"] = {"path": str(tmp_path / "own.json")}
     source = prepared(**asked)
     asked["data"]["source"] = source
@@ -170,10 +173,39 @@ def test_the_settings_that_prepared_a_dataset_train_on_it_in_silence(settings, p
     assert not any("decides" in m.text for m in recorder.messages)
 
 
+def test_a_limit_that_the_text_stays_below_is_no_contradiction(settings, prepared, tmp_path, recorder):
+    chosen = {"source": prepared(), "validation_split_ratio": 0.2, "max_bytes": len(TEXT)}
+    train(settings(data=chosen), tmp_path / "run", callbacks=[recorder])
+    assert not any("decides" in m.text for m in recorder.messages)
+
+
+def test_another_limit_than_that_of_the_dataset_is_refused(settings, prepared, tmp_path):
+    chosen = {"source": prepared(data={"max_bytes": 1_000}), "validation_split_ratio": 0.2, "max_bytes": 2_000}
+    with pytest.raises(ConfigError, match=r"data\.max_bytes = 2000, not 1000") as error:
+        train(settings(data=chosen), tmp_path / "run")
+    assert "`--set data.max_bytes=1000`" in error.value.hint
+
+
+def test_text_with_special_tokens_is_trained_on_where_that_is_allowed(settings, tmp_path, text):
+    text.write_text(TEXT.replace(".\n", ".<|endoftext|>"))
+    tokenizer = {"kind": "bpe", "vocab_size": 270}
+    with pytest.raises(TokenizerError, match="special token") as error:
+        train(settings(tokenizer=tokenizer), tmp_path / "run")
+    assert "data.allow_special" in error.value.hint
+    allowed = settings(tokenizer=tokenizer, data={"allow_special": True, "windows": "packed"})
+    best = artifact.read(train(allowed, tmp_path / "run").checkpoint)
+    dataset = TokenDataset.open(tmp_path / "run" / "data")
+    assert (dataset.tokens("all") == best.tokenizer.eos_id).sum() == TEXT.count(".\n") + 1
+    assert not any(
+        b"endoftext" in best.tokenizer.token_bytes(i) for i in range(256, best.tokenizer.vocab_size - 1)
+    )
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"data": {"source": "other.txt"}},
+        {"data": {"allow_special": True}},
         {"data": {"validation_split_ratio": 0.2}},
         {"tokenizer": {"special_tokens": True}},
     ],
@@ -213,6 +245,7 @@ def test_what_an_attempt_before_the_first_checkpoint_prepared_is_used(settings, 
     assert not attempt(optimizer={"learning_rate": 1e-3})
     assert attempt(data={"validation_split_ratio": 0.2})
     assert not attempt(data={"validation_split_ratio": 0.2})
+    assert attempt(data={"validation_split_ratio": 0.2, "allow_special": True})
     text.write_text(TEXT.replace("shore", "store"))
     assert attempt(data={"validation_split_ratio": 0.2})
     (tmp_path / "run" / "data" / "train.bin").write_bytes(b"")
