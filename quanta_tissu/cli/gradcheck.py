@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quanta_tissu.cli.failures import ExitCode
+from quanta_tissu.errors import ConfigError
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.inspect.certificate import Certificate
@@ -58,6 +59,8 @@ def command(names: tuple[str, ...], out: Path | None, benchmark: bool, as_json: 
     """
     from quanta_tissu.tisslm.inspect.gradcheck import gradcheck
 
+    if out is not None and not out.parent.is_dir():  # told before a minute of work, not after it
+        raise ConfigError(f"there is no folder {out.parent} to write {out.name} to", hint=f"mkdir -p {out.parent}")
     with _progress() as report:
         certificate = gradcheck(names or None, benchmark=benchmark, progress=report)
     if out is not None:

@@ -10,6 +10,7 @@ import click
 
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.cli.generation_options import ENGINE_OPTION
+from quanta_tissu.errors import ConfigError
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.evaluate.floors import Floors
@@ -60,8 +61,8 @@ def command(
 ) -> None:
     """Train a model, or go on with an interrupted run.
 
-    Settings come from the preset, the file, the environment (TISSU_TRAIN__MAX_STEPS=300) and --set, the later
-    ones winning. Ctrl-C ends the current step, saves, and shows the command that goes on.
+    Settings come from the preset or the resumed run, the file, the environment (TISSU_TRAIN__MAX_STEPS=300) and
+    --set, the later ones winning. Ctrl-C ends the current step, saves, and shows the command that goes on.
 
     The folder of the run gets best/ (lowest validation loss; what evaluate, generate and chat take), step-N/ (to
     resume from), metrics.jsonl and data/.
@@ -80,6 +81,12 @@ def command(
     from quanta_tissu.tisslm.train.reports import Message
     from quanta_tissu.tisslm.train.run import train
 
+    named = {"--preset": preset, "--config": config_file}
+    if resume is not None and (refused := [option for option, value in named.items() if value is not None]):
+        raise ConfigError(
+            f"{' and '.join(refused)} cannot go with --resume: a run goes on with its own settings",
+            hint="change single ones with --set, train.max_steps=5000 for example",
+        )
     changes = list(overrides)
     changes += [] if source is None else [f"data.source={source}"]
     changes += [] if engine is None else [f"train.engine={engine}"]

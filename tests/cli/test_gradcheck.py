@@ -79,10 +79,12 @@ def test_an_unknown_op_is_a_usage_error_with_a_suggestion(tissu):
     assert "did you mean 'softmax'?" in outcome.err
 
 
-def test_an_unwritable_file_is_a_plain_error(tissu, tmp_path):
+def test_a_certificate_that_has_no_folder_is_refused_before_the_work(tissu, tmp_path, monkeypatch):
+    monkeypatch.setattr("quanta_tissu.tisslm.inspect.gradcheck.gradcheck", lambda *_, **__: pytest.fail("worked"))
     outcome = tissu("gradcheck", "--op", "add", "--out", str(tmp_path / "missing" / "certificate.md"))
-    assert outcome.code == 1
-    assert "No such file or directory" in outcome.err
+    assert outcome.code == 2
+    assert f"there is no folder {tmp_path / 'missing'} to write certificate.md to" in outcome.err
+    assert "help: mkdir -p" in outcome.err
 
 
 def test_without_torch_it_says_what_was_not_compared(tissu, monkeypatch):

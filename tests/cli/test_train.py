@@ -87,9 +87,12 @@ def test_resuming_takes_the_settings_of_the_run_and_changes_to_them(tissu, tmp_p
         (["--preset", "giant"], 2, "giant"),
         (["--set", "train.steps=3"], 2, "train.max_steps"),
         (["--engine", "steam"], 2, "steam"),
+        (["--config", "."], 2, "cannot read the configuration file .: Is a directory\n  help: name a YAML file"),
         (["--preset", "tiny"], 1, "data.source is not set"),
         (["--preset", "tiny", "--data", "absent.txt"], 1, "absent.txt"),
         (["--resume", "absent"], 1, "nothing to resume"),
+        (["--resume", "run", "--preset", "tiny"], 2, "--preset cannot go with --resume"),
+        (["--resume", "run", "--config", "a.yaml", "--preset", "tiny"], 2, "--preset and --config cannot go with"),
         (["--preset", "tiny", "--data", "text.txt", "--set", "model.n_heads=3"], 2, "not divisible"),
     ],
 )

@@ -129,7 +129,10 @@ def read_config_file(path: str | Path) -> str:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration file {path}: {reason}") from error
+        raise ConfigError(
+            f"cannot read the configuration file {path}: {reason}",
+            hint="name a YAML file in UTF-8; `tissu init DIR` writes one to start from",
+        ) from error
 
 
 def _from_yaml(text: str, origin: str) -> list[_Setting]:
