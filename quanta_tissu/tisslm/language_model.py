@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.errors import ConfigError, DataError
+from quanta_tissu.errors import ConfigError, DataError, GenerationError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm import engine as engines
 from quanta_tissu.tisslm.config import Config, GenerateConfig
@@ -77,7 +77,8 @@ class LanguageModel:
         """Logits of the next token after every position, ids (B, T) to (B, T, V).
 
         Raises:
-            ConfigError: The ids have another shape, are outside the vocabulary, or are more than the context.
+            ConfigError: The ids have another shape, are none at all, are outside the vocabulary, or are more than
+                the context.
         """
         try:
             array = np.asarray(ids)
@@ -86,6 +87,11 @@ class LanguageModel:
                 "the rows of token ids have different lengths",
                 hint="give rows of one length; generate() takes prompts of different lengths",
             ) from None
+        if array.ndim == 2 and not array.size:
+            raise ConfigError(
+                f"there are no token ids: their shape is {array.shape}",
+                hint="give every row at least one; an empty prompt to generate() starts a new document",
+            )
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise ConfigError(
                 f"token ids must be integers; they are {array.dtype}",
@@ -104,16 +110,22 @@ class LanguageModel:
             prompt: A text; or a list of prompts (each a text or a list of token ids), continued in one batch. An
                 empty prompt starts a new document.
             processors: The user's own links of the sampler chain (see `generate/sampler.py`).
-            **settings: Fields of `GenerateConfig`; those left out are as in `config.generate`.
+            **settings: Fields of `GenerateConfig`; those left out are as in `config.generate`. One stop string
+                needs no list.
 
         Returns:
             The completions, prompt after prompt; `.text`, `.tokens` and so on where there is only one.
 
         Raises:
             ConfigError: A setting is unknown or not allowed, or the settings contradict each other.
-            GenerationError: The prompt is too long.
+            GenerationError: The prompt is too long, or no prompt.
             TokenizerError: A prompt has text that the tokenizer does not know or that it must refuse.
         """
+        if not isinstance(prompt, (Sequence, np.ndarray)):
+            raise GenerationError(
+                f"the prompt must be a text or a list of prompts; it is {type(prompt).__name__}",
+                hint='write generate("To be"), or generate("") to start a new document',
+            )
         prompts = [prompt] if isinstance(prompt, str) else prompt
         config = self.settings(**settings)
         return generate(self.decoder, self.tokenizer, prompts, config, processors=processors, engine=self._engine)
@@ -146,6 +158,8 @@ class LanguageModel:
         Raises:
             ConfigError: A field is unknown or a value is not allowed.
         """
+        if isinstance(settings.get("stop"), str):
+            settings["stop"] = [settings["stop"]]
         changed = config_from_mapping({"generate": self.config.generate.model_dump() | settings}, "generate()")
         return changed.generate
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quanta_tissu import tisslm
-from quanta_tissu.errors import CheckpointError, ConfigError, DataError, TokenizerError
+from quanta_tissu.errors import CheckpointError, ConfigError, DataError, GenerationError, TokenizerError
 from quanta_tissu.tisslm import LanguageModel, engine
 from quanta_tissu.tisslm.config import Config, GenerateConfig, ModelConfig
 from quanta_tissu.tisslm.model import Decoder
@@ -77,7 +77,9 @@ def test_logits_are_the_decoders(model):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([1, 2], "must have shape"),
+        ([1, 2], r"must have shape .*\n  help: put one row of ids in a list: \[ids\]"),
+        ([[]], r"there are no token ids: their shape is \(1, 0\)"),
+        ([[], []], r"there are no token ids: their shape is \(2, 0\)"),
         ([[1.0]], "must be integers; they are float64"),
         ([[99]], "must lie in"),
         ([[1], [2, 3]], "different lengths"),
@@ -148,6 +150,31 @@ def test_settings_are_checked_at_once(model, method):
         call("to be", stop=[""])
     with pytest.raises(TokenizerError, match="special token"):
         call("<|pad|>")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (5, "the prompt must be a text or a list of prompts; it is int"),
+        (None, "the prompt must be a text or a list of prompts; it is NoneType"),
+        ([5], "a prompt must be a text or a list of token ids; it is int"),
+    ],
+)
+def test_what_is_no_prompt_is_an_error(model, prompt, message):
+    with pytest.raises(GenerationError, match=message):
+        model.generate(prompt)
+    with pytest.raises(GenerationError, match="a prompt must be a text or a list of token ids"):
+        model.stream(None)
+
+
+@pytest.mark.parametrize("method", ["generate", "stream"])
+def test_a_single_stop_string_needs_no_list(model, method):
+    def text(stop):
+        result = getattr(model, method)("to be", stop=stop, max_new_tokens=30, temperature=1.0, seed=4)
+        return result.text if method == "generate" else "".join(result)
+
+    assert "q" not in text("q")
+    assert text("q") == text(["q"])
 
 
 def test_a_stream_has_one_completion(model):

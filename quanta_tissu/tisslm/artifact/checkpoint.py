@@ -233,7 +233,7 @@ def _verify(directory: Path, manifest: Mapping[str, Any]) -> None:
             raise CheckpointError(
                 f"{directory / name} is not the file that was saved: its SHA-256 is {found[:16]}…, the manifest "
                 f"says {str(recorded)[:16]}…",
-                hint="it was damaged or edited; restore it, or read the checkpoint with verify=False",
+                hint="it was damaged or edited; restore it, or use another checkpoint of the run",
             )
 
 

@@ -114,9 +114,14 @@ def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     token that opens a sequence, a line break.
 
     Raises:
-        GenerationError: The prompt is empty and the vocabulary has none of these.
+        GenerationError: The prompt is empty and the vocabulary has none of these, or it is no prompt.
         TokenizerError: The text has characters that the tokenizer does not know, or special tokens.
     """
+    if not isinstance(prompt, (Sequence, np.ndarray)):
+        raise GenerationError(
+            f"a prompt must be a text or a list of token ids; it is {type(prompt).__name__}",
+            hint="a list holds prompts, also where they are token ids: [[4, 8, 15]]",
+        )
     ids = tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else list(prompt)
     if ids:
         return ids

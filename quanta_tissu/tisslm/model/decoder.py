@@ -165,7 +165,10 @@ class Decoder:
     ) -> ForwardPass:
         """Check what was given and gather it."""
         if ids.ndim != 2:
-            raise ConfigError(f"token ids must have shape (batch, time); they have shape {ids.shape}")
+            raise ConfigError(
+                f"token ids must have shape (batch, time); they have shape {ids.shape}",
+                hint="put one row of ids in a list: [ids]",
+            )
         if ids.size and (ids.min() < 0 or ids.max() >= (self.config.vocab_size or 0)):
             raise ConfigError(
                 f"token ids must lie in [0, {self.config.vocab_size}); they range from {ids.min()} to {ids.max()}",

@@ -160,7 +160,7 @@ def test_a_changed_file_is_noticed(tmp_path, name):
         file.write_bytes(content + b"\n")
     with pytest.raises(CheckpointError, match="is not the file that was saved") as caught:
         artifact.read(tmp_path / "best")
-    assert "verify=False" in caught.value.hint
+    assert "use another checkpoint" in caught.value.hint
     artifact.read(tmp_path / "best", verify=False)
 
 
