@@ -8,11 +8,12 @@ from pathlib import Path
 
 from quanta_tissu.errors import ConfigError, TissuError, TrainingError
 from quanta_tissu.tisslm import tokenizers
-from quanta_tissu.tisslm.config import Config
+from quanta_tissu.tisslm.config import Config, ModelConfig
 from quanta_tissu.tisslm.data.batches import boundary_id, evaluation_batches, make_batches
 from quanta_tissu.tisslm.data.dataset import TokenDataset, is_prepared
 from quanta_tissu.tisslm.data.prepare import Tally, prepare
 from quanta_tissu.tisslm.data.sources import Source, configured_source
+from quanta_tissu.tisslm.engine.threads import replica_count
 from quanta_tissu.tisslm.evaluate.floors import Floors, floors
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
@@ -26,6 +27,7 @@ from quanta_tissu.tisslm.train.checkpoint import (
     rolling_checkpoints,
 )
 from quanta_tissu.tisslm.train.dataset_settings import check_prepared, check_unchanged
+from quanta_tissu.tisslm.train.memory import available_memory, require_memory
 from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
 
@@ -58,11 +60,18 @@ def train(
         resumed = resume if isinstance(resume, Resumed) else load_resumable(Path(resume))
         dataset = _dataset_of(resumed, config, observers)
         tokenizer = dataset.load_tokenizer()
+        replicas = resumed.state.replicas
     else:
         resumed = None
         _refuse_other_run(out_dir)
+        replicas = replica_count(config.train.replicas)
+        # Where the vocabulary is not known yet, it has a token at least: what does not fit then never will.
+        least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 1})
+        require_memory(config, least, replicas, available_memory())
         dataset, tokenizer = prepare_data(config, out_dir / DATA, observers)
-    decoder = _initialise(config, tokenizer)
+    model = _resolved(config, tokenizer)
+    require_memory(config, model, replicas, available_memory())
+    decoder = Decoder.initialise(model, config.train.seed)
     data = training_data(config, dataset)
     _describe(dataset, decoder, data.floors, observers)
     trainer = Trainer(
@@ -213,15 +222,15 @@ def _refuse_other_run(out_dir: Path) -> None:
         )
 
 
-def _initialise(config: Config, tokenizer: Tokenizer) -> Decoder:
+def _resolved(config: Config, tokenizer: Tokenizer) -> ModelConfig:
+    """The architecture with its vocabulary."""
     wanted, needed = config.model.vocab_size, tokenizer.vocab_size
     if wanted is not None and wanted < needed:
         raise ConfigError(
             f"model.vocab_size = {wanted:,} is smaller than the tokenizer's {needed:,} tokens",
             hint="leave model.vocab_size out to take the tokenizer's",
         )
-    model = config.model.model_copy(update={"vocab_size": wanted or needed})
-    return Decoder.initialise(model, config.train.seed)
+    return config.model.model_copy(update={"vocab_size": wanted or needed})
 
 
 def _describe(dataset: TokenDataset, decoder: Decoder, found: Floors | None, observers: Callback) -> None:

@@ -11,7 +11,9 @@ from quanta_tissu.tisslm.config import DataConfig
 from quanta_tissu.tisslm.data.dataset import TokenDataset
 from quanta_tissu.tisslm.data.prepare import prepare
 from quanta_tissu.tisslm.data.sources import configured_source, open_source
+from quanta_tissu.tisslm.train import run
 from quanta_tissu.tisslm.train.checkpoint import load_resumable
+from quanta_tissu.tisslm.train.memory import estimate_memory
 from quanta_tissu.tisslm.train.run import train
 
 TEXT = "She sells sea shells by the sea shore; the shells she sells are sea shells, I am sure.\n" * 30
@@ -199,6 +201,30 @@ def test_text_with_special_tokens_is_trained_on_where_that_is_allowed(settings, 
     assert not any(
         b"endoftext" in best.tokenizer.token_bytes(i) for i in range(256, best.tokenizer.vocab_size - 1)
     )
+
+
+def test_a_model_too_large_for_the_memory_is_refused_before_the_data_is_prepared(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "available_memory", lambda: 10**9)
+    with pytest.raises(TrainingError, match=r"takes about .* GB of memory, and 1\.0 GB are") as error:
+        train(settings(model={"d_model": 8000}), tmp_path / "run")
+    assert "model.d_model" in error.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_too_large_for_the_memory_is_refused_once_it_is_known(
+    settings, tmp_path, monkeypatch, recorder
+):
+    needed = estimate_memory(settings(), settings(model={"vocab_size": len(set(TEXT))}).model, 2).total
+    monkeypatch.setattr(run, "available_memory", lambda: needed - 1)
+    with pytest.raises(TrainingError, match="available"):
+        train(settings(), tmp_path / "run", callbacks=[recorder])
+    assert (tmp_path / "run" / "data").exists()
+    assert not recorder.started
+    monkeypatch.setattr(run, "available_memory", lambda: needed)
+    train(settings(), tmp_path / "run", callbacks=[recorder])
+    monkeypatch.setattr(run, "available_memory", lambda: needed - 1)
+    with pytest.raises(TrainingError, match="available"):
+        train(settings(train={"max_steps": 8}), tmp_path / "run", resume=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,20 @@ from quanta_tissu.tisslm.train.optimizers.muon import Matrix, Muon
 from quanta_tissu.tisslm.train.optimizers.rmsprop import RMSProp
 from quanta_tissu.tisslm.train.optimizers.sgd import SGD
 
+_CLASSES: dict[str, type[Optimizer]] = {
+    "adamw": AdamW,
+    "adam": Adam,
+    "sgd": SGD,
+    "rmsprop": RMSProp,
+    "lion": Lion,
+    "muon": Muon,
+}
+
+
+def num_buffers(config: OptimizerConfig) -> int:
+    """How many buffers as long as the parameters the configured optimizer keeps."""
+    return len(_CLASSES[config.name].buffers)
+
 
 def make_optimizer(
     config: OptimizerConfig, parameters: Parameters, *, team: ThreadTeam | None = None
