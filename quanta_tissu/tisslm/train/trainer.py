@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.errors import TrainingError
@@ -226,7 +227,8 @@ class Trainer:
         """Make one step."""
         state, began = self.state, perf_counter()
         batches = next(upcoming)
-        outcome = self.step(batches, state.step, self._horizon())
+        with np.errstate(all="ignore"):  # `require_finite` tells of a divergence, in better words
+            outcome = self.step(batches, state.step, self._horizon())
         seconds = perf_counter() - began
         tokens = sum(batch.inputs.size for batch in batches)
         state.step += 1
@@ -263,11 +265,12 @@ class Trainer:
     def _evaluate(self) -> None:
         """Validate, and save the weights if they are the best so far; a stop request cancels it."""
         state, began = self.state, perf_counter()
-        found = self.replicas.evaluate(
-            self.data.validation(),
-            parameters=self.step.evaluated_parameters,
-            cancelled=lambda: self._interrupts.requested,
-        )
+        with np.errstate(all="ignore"):
+            found = self.replicas.evaluate(
+                self.data.validation(),
+                parameters=self.step.evaluated_parameters,
+                cancelled=lambda: self._interrupts.requested,
+            )
         if found is None:
             return
         if not math.isfinite(found.loss):

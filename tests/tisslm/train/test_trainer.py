@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -293,6 +294,16 @@ def test_not_a_number_stops_the_run_names_the_step_and_leaves_the_checkpoints(co
         trainer.run()
     assert "learning_rate" in error.value.hint
     assert artifact.read(trainer.out_dir / "step-4").manifest["metrics"]["step"] == 4
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_divergence_is_told_once_and_not_by_numpy(config, make_trainer, replicas):
+    settings = {"max_steps": 20, "engine": "reference", "clip_norm": None, "replicas": replicas}
+    trainer = make_trainer(config(train=settings, optimizer={"learning_rate": 1e20}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TrainingError, match=r"the (loss|gradient norm) is (nan|inf)"):
+            trainer.run()
 
 
 def test_not_a_number_in_a_validation_stops_the_run(config, make_trainer):
