@@ -15,6 +15,7 @@ from quanta_tissu.cli.chat_input import Reader, make_reader
 from quanta_tissu.cli.conversation import Conversation
 from quanta_tissu.cli.generation_options import ENGINE_OPTION, generation_options, given_settings, visible
 from quanta_tissu.errors import ConfigError, TissuError
+from quanta_tissu.tisslm.wording import counted
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.language_model import LanguageModel
@@ -190,7 +191,8 @@ class Chat:
         context = self._model.decoder.config.context_length
         tokens = len(self._model.tokenizer.encode(self._conversation.text()))
         self._console.print(
-            f"conversation: {len(self._conversation.turns)} answers, {tokens} tokens of a context of {context}\n"
+            f"conversation: {counted(len(self._conversation.turns), 'answer')}, {counted(tokens, 'token')} of a "
+            f"context of {context}\n"
             f"model: {self._model!r} from {self._checkpoint}"
         )
 
@@ -202,7 +204,7 @@ class Chat:
                 file.write(text)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}", hint="choose another name") from None
-        self._console.print(f"saved {len(self._conversation.turns)} answers to {path}", style="dim")
+        self._console.print(f"saved {counted(len(self._conversation.turns), 'answer')} to {path}", style="dim")
 
     def _as_json(self) -> str:
         content = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quanta_tissu.cli.verdicts import verdicts
 from quanta_tissu.errors import DataError
 
 if TYPE_CHECKING:
@@ -200,10 +201,8 @@ def _show(result: Evaluation, text: _Text, ignored: int | None) -> None:
     click.echo(f"  perplexity      {result.perplexity:.4g}")
     if result.bits_per_byte is not None:
         click.echo(f"  bits per byte   {result.bits_per_byte:.4f}")
-    click.echo("floors, in nats per token")
-    for name, floor in _floors(text, ignored).items():
-        verdict = "beaten by" if result.loss < floor else "missed by"
-        click.echo(f"  {name:<14}  {floor:.4f}, {verdict} {abs(floor - result.loss):.4f}")
+    for line in verdicts(result.loss, _floors(text, ignored)):
+        click.echo(line)
 
 
 def _floors(text: _Text, ignored: int | None) -> dict[str, float]:

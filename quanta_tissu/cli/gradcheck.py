@@ -12,6 +12,7 @@ import click
 
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm.wording import counted
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.inspect.certificate import Certificate
@@ -111,7 +112,7 @@ def _print(certificate: Certificate, out: Path | None) -> None:
     for check in certificate.failures:
         problem = check.detail or f"relative error {check.relative_error:.1e} is above {check.tolerance:.0e}"
         console.print(Text(f"FAILED {check.op}, {check.check}, {check.sample}: {problem}", style="red"))
-    verdict = f"{len(certificate.checks)} checks, {len(certificate.failures)} failed"
+    verdict = f"{counted(len(certificate.checks), 'check')}, {len(certificate.failures)} failed"
     console.print(f"{verdict}; worst relative error in double precision {certificate.worst:.1e}.")
     if "torch" not in certificate.environment:
         console.print("PyTorch is not installed, so nothing was compared with it (`pip install torch`).")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta_tissu.errors import ConfigError, TokenizerError
+from quanta_tissu.tisslm.wording import counted
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.data.readers import Document
@@ -96,24 +97,22 @@ def train_command(
     from quanta_tissu.tisslm.data.sources import open_source
 
     text = open_source(source, text_field=text_field, max_bytes=max_bytes)
-    counted = _Counted(text.documents())
+    read = _Counted(text.documents())
     start = time.perf_counter()
     with reading("training the tokenizer", text.num_bytes) as show:
         tokenizer: Tokenizer
         if kind == "character":
-            tokenizer = tokenizers.CharacterTokenizer.train(
-                counted.texts(show), special_tokens=not no_special_tokens
-            )
+            tokenizer = tokenizers.CharacterTokenizer.train(read.texts(show), special_tokens=not no_special_tokens)
         else:
             tokenizer = tokenizers.BPETokenizer()
-            tokenizer.train(counted.texts(show), 4096 if vocab_size is None else vocab_size)
+            tokenizer.train(read.texts(show), 4096 if vocab_size is None else vocab_size)
     tokenizer.save(out)
     result = {
         "path": str(out),
         "kind": kind,
         "vocab_size": tokenizer.vocab_size,
-        "documents": counted.documents,
-        "bytes": counted.bytes,
+        "documents": read.documents,
+        "bytes": read.bytes,
         "seconds": round(time.perf_counter() - start, 3),
         "fingerprint": tokenizer.fingerprint(),
     }
@@ -121,8 +120,8 @@ def train_command(
         click.echo(json.dumps(result))
         return
     click.echo(
-        f"wrote {out}: {tokenizer.vocab_size:,} tokens from {counted.bytes:,} bytes in {counted.documents:,} "
-        f"documents, {result['seconds']:.1f} s"
+        f"wrote {out}: {tokenizer.vocab_size:,} tokens from {counted(read.bytes, 'byte')} in "
+        f"{counted(read.documents, 'document')}, {result['seconds']:.1f} s"
     )
     if vocab_size is not None and tokenizer.vocab_size < vocab_size:
         click.echo(f"the text has no pair of tokens twice after {tokenizer.vocab_size:,}; more text gives more")
@@ -242,7 +241,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
 
 class _Counted:
-    """Texts of documents, counted on their way."""
+    """Texts of documents, read on their way."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self._documents = documents
@@ -321,7 +320,10 @@ def _show_pieces(pieces: list[Piece], as_json: bool) -> None:
         console.print(coloured)
     console.print(table)
     size = sum(len(piece.bytes) for piece in pieces)
-    console.print(f"{len(pieces)} tokens, {size} bytes, {size / max(1, len(pieces)):.2f} bytes per token")
+    console.print(
+        f"{counted(len(pieces), 'token')}, {counted(size, 'byte')}, "
+        f"{size / max(1, len(pieces)):.2f} bytes per token"
+    )
 
 
 def _show_compression(
@@ -334,16 +336,16 @@ def _show_compression(
     from quanta_tissu.tisslm.tokenizers.statistics import compression
 
     text = open_source(source, text_field=text_field, max_bytes=max_bytes)
-    counted = _Counted(text.documents())
+    read = _Counted(text.documents())
     with reading("encoding", text.num_bytes) as show:
-        found = compression(tokenizer, counted.texts(show))
+        found = compression(tokenizer, read.texts(show))
     if as_json:
-        click.echo(json.dumps({"source": source, "documents": counted.documents, **asdict(found)}))
+        click.echo(json.dumps({"source": source, "documents": read.documents, **asdict(found)}))
         return
     _print_table(
         f"{source} in {tokenizer.vocab_size:,} tokens",
         {
-            "documents": f"{counted.documents:,}",
+            "documents": f"{read.documents:,}",
             "bytes": f"{found.bytes:,}",
             "characters": f"{found.characters:,}",
             "tokens": f"{found.tokens:,}",

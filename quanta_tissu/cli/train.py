@@ -10,7 +10,9 @@ import click
 
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.cli.generation_options import ENGINE_OPTION
+from quanta_tissu.cli.verdicts import verdicts
 from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm.wording import counted
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.evaluate.floors import Floors
@@ -123,16 +125,14 @@ def _print_result(result: TrainResult, floors: Floors | None) -> None:
         "interrupted": "interrupted",
     }[result.stopped]
     click.echo(
-        f"{reason} after {result.step:,} steps, {result.tokens:,} tokens and {result.seconds:,.0f} s "
-        f"({result.tokens_per_second:,.0f} tokens/s)"
+        f"{reason} after {counted(result.step, 'step')}, {counted(result.tokens, 'token')} and "
+        f"{result.seconds:,.0f} s ({result.tokens_per_second:,.0f} tokens/s)"
     )
-    if result.best_val_loss is not None:
-        click.echo(f"best validation loss {result.best_val_loss:.4f}")
-    if floors is not None:
-        click.echo(
-            f"to beat: bigram {floors.bigram:.4f}, unigram {floors.unigram:.4f}, uniform {floors.uniform:.4f}"
-        )
-    if result.resume_command is not None:
-        click.echo(f"go on: {result.resume_command}")
-    else:
+    if result.val_loss is not None and result.best_val_loss is not None:
+        click.echo(f"validation loss {result.val_loss:.4f}, best {result.best_val_loss:.4f}")
+        if floors is not None:
+            named = {"ln V": floors.uniform, "unigram": floors.unigram, "bigram": floors.bigram}
+            for line in verdicts(result.best_val_loss, named):
+                click.echo(line)
+    if result.resume_command is None:  # an interrupted run has said already how to go on
         click.echo(f'next: tissu generate {result.checkpoint} --prompt "..."')

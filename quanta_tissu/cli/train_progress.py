@@ -14,6 +14,7 @@ from quanta_tissu.tisslm.train.reports import (
     RunInfo,
     StepReport,
 )
+from quanta_tissu.tisslm.wording import counted, in_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 10.0
 """Between two lines of a log; on a terminal everything moves."""
+_SMOOTHING = 0.95
+"""Share that earlier steps keep in the speed shown, which otherwise jumps about."""
 
 
 class TrainProgress(Callback):
@@ -41,7 +44,9 @@ class TrainProgress(Callback):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._run: RunInfo | None = None
+        self._step: StepReport | None = None
         self._evaluation: EvaluationReport | None = None
+        self._tokens = self._step_seconds = 0.0
         self._began = self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -59,31 +64,32 @@ class TrainProgress(Callback):
 
     def on_prepare(self, report: PreparationReport) -> None:
         """Move the bar of the preparation."""
-        self._show(
-            "tokenizing", report.done_bytes, report.total_bytes, f"{report.done_bytes / 1e6:,.1f} MB of text"
-        )
+        self._show("tokenizing", report.done_bytes, report.total_bytes, f"{in_bytes(report.done_bytes)} of text")
 
     def on_start(self, run: RunInfo) -> None:
         """Begin with a fresh bar."""
         self._stop()
         self._run = run
         self._began = self._last_line = perf_counter()
-        replicas = "1 replica" if run.replicas == 1 else f"{run.replicas} replicas"
         start = f", from step {run.first_step:,}" if run.first_step else ""
-        self._print(f"training in {run.out_dir} on {replicas}{start}")
+        self._print(f"training in {run.out_dir} on {counted(run.replicas, 'replica')}{start}")
 
     def on_step(self, report: StepReport) -> None:
         """Show the step; in a log a line every ten seconds."""
+        self._step = report
+        self._tokens = _SMOOTHING * self._tokens + report.tokens_per_second * report.step_seconds
+        self._step_seconds = _SMOOTHING * self._step_seconds + report.step_seconds
         if self._console.is_terminal:
-            done, total = self._progress(report)
-            self._show("training", done, total, "\n".join(self._lines(report)))
+            self._show_step(report)
         elif perf_counter() - self._last_line >= _LINE_SECONDS:
             self._last_line = perf_counter()
             self._print("  ".join(self._lines(report)))
 
     def on_evaluate(self, report: EvaluationReport) -> None:
-        """A line for each validation, which stays on the screen."""
+        """A line for each validation, which stays on the screen; the live display follows at once."""
         self._evaluation = report
+        if self._step is not None:
+            self._show_step(self._step)
         best = "  best so far" if report.improved else f"  best {report.best_val_loss:.4f}"
         self._print(
             f"step {report.step:>6,}  validation loss {report.val_loss:.4f}  "
@@ -93,6 +99,10 @@ class TrainProgress(Callback):
     def on_message(self, message: Message) -> None:
         """Messages stay on the screen."""
         self._print(("warning: " if message.level == "warning" else "") + message.text)
+
+    def _show_step(self, report: StepReport) -> None:
+        done, total = self._progress(report)
+        self._show("training", done, total, "\n".join(self._lines(report)))
 
     def _lines(self, report: StepReport) -> list[str]:
         """What the step did, and how the run stands."""
@@ -104,7 +114,7 @@ class TrainProgress(Callback):
             f"lr {report.learning_rate:.2e}",
             f"grad {report.gradient_norm:.2f}",
         ]
-        run = [f"{report.tokens_per_second:,.0f} tokens/s"]
+        run = [f"{self._tokens / max(self._step_seconds, 1e-9):,.0f} tokens/s"]
         if (left := self._seconds_left(report)) is not None:
             run.append(f"{_clock(left)} left")
         if self._evaluation is not None:
@@ -142,7 +152,13 @@ class TrainProgress(Callback):
             from rich.live import Live
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                TextColumn("elapsed"),
+            )
             self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task(title, total=total)
             self._live = Live(console=self._console, refresh_per_second=8, transient=True)

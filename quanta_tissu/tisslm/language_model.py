@@ -27,6 +27,7 @@ from quanta_tissu.tisslm.generate import GenerationResult, Processor, Prompt, de
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.model.summary import Summary
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
+from quanta_tissu.tisslm.wording import counted
 
 
 class LanguageModel:
@@ -176,7 +177,8 @@ class LanguageModel:
         ids = np.array(self.tokenizer.encode(text), dtype=np.int64)
         if len(ids) < 2:
             raise DataError(
-                f"the text has {len(ids)} token(s), so there is nothing to predict", hint="give a longer text"
+                f"the text has {counted(len(ids), 'token')}, so there is nothing to predict",
+                hint="give a longer text",
             )
         total = 0.0
         with engines.use(self.engine):
@@ -198,8 +200,8 @@ class LanguageModel:
     def __repr__(self) -> str:
         config = self.decoder.config
         return (
-            f"<LanguageModel of {self.decoder.parameters.num_elements:,} parameters: {config.n_layers} layers, "
-            f"width {config.d_model}, context {config.context_length}, vocabulary {config.vocab_size:,}>"
+            f"<LanguageModel of {self.decoder.parameters.num_elements:,} parameters: "
+            f"{counted(config.n_layers, 'layer')}, width {config.d_model}, context {config.context_length}, vocabulary {config.vocab_size:,}>"
         )
 
 

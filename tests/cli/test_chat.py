@@ -152,7 +152,7 @@ def test_show_lists_settings_and_how_full_the_context_is(pipe):
     out = pipe("hello", "/set top_k=7", "/show")
     assert re.search(r"top_k +7 +changed", out)
     assert re.search(r"temperature +0\.0 *\n", out)
-    assert re.search(r"conversation: 1 answers, \d+ tokens of a context of 64", out)
+    assert re.search(r"conversation: 1 answer, \d+ tokens of a context of 64", out)
     assert "num_samples" not in out
 
 
@@ -322,7 +322,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(terminal):
         chat.type("/set max_new_tokens=4\r")
         chat.wait_for("max_new_tokens = 4")
         chat.type("/show\r")
-        chat.wait_for("conversation: 1 answers")
+        chat.wait_for("conversation: 1 answer")
         assert chat.leave() == 0
 
 
@@ -341,7 +341,7 @@ def test_a_backslash_and_alt_enter_start_new_lines(terminal, tmp_path):
         chat.type("one\\\rtwo\x1b\rthree\r")
         chat.wait_for("three")
         chat.type(f"/save {saved}\r")
-        chat.wait_for("saved 1 answers")
+        chat.wait_for("saved 1 answer")
         chat.type("/quit\r")
         assert chat.wait_for_the_end() == 0
     assert json.loads(saved.read_text())["turns"][0]["message"] == "one\ntwo\nthree"

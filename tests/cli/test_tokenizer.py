@@ -64,7 +64,7 @@ def test_train_says_when_the_text_is_too_small_for_the_vocabulary(tissu, source,
     outcome = tissu("tokenizer", "train", "--data", source, "--vocab-size", "5000", "--out", str(out))
     assert outcome.code == 0
     size = tokenizers.load(out).vocab_size
-    assert f"wrote {out}: {size} tokens from {len(TEXT)} bytes in 1 documents" in outcome.out
+    assert f"wrote {out}: {size} tokens from {len(TEXT)} bytes in 1 document," in outcome.out
     assert f"no pair of tokens twice after {size}" in outcome.out
 
 

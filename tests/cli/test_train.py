@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.tisslm import artifact
+from quanta_tissu.tisslm.train.interrupts import Interrupts
 
 FIELDS = [
     "step",
@@ -45,11 +47,17 @@ def test_json_ends_with_the_contracts_object_and_nothing_else_is_on_stdout(tissu
 
 
 @pytest.mark.usefixtures("text")
-def test_people_get_the_result_beside_the_floors_and_the_next_command(tissu):
+def test_people_get_the_result_beside_the_floors_and_the_next_command(tissu, tmp_path):
     done = tissu("train", *FAST)
     assert done.code == 0
     assert "done after 60 steps" in done.out
-    assert "to beat: bigram" in done.out
+    assert re.search(r"\nvalidation loss \d\.\d{4}, best \d\.\d{4}\nfloors, in nats per token\n", done.out)
+    best = json.loads((tmp_path / "runs/tiny/best/manifest.json").read_text())["metrics"]["val_loss"]
+    verdicts = re.findall(r"\n  (ln V|unigram|bigram) +([\d.]+), (beaten|missed) by ([\d.]+)", done.out)
+    assert [name for name, *_ in verdicts] == ["ln V", "unigram", "bigram"]
+    for _, floor, verdict, distance in verdicts:
+        assert verdict == ("beaten" if best < float(floor) else "missed")
+        assert float(distance) == pytest.approx(abs(float(floor) - best), abs=1e-4)
     assert "tissu generate runs/tiny/best" in done.out
     assert "validation loss" in done.err
     again = tissu("train", *FAST)
@@ -102,6 +110,35 @@ def test_mistakes_are_told_without_a_traceback(tissu, args, code, message):
     assert message in done.err
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+@pytest.mark.usefixtures("text")
+def test_one_step_is_no_plural_and_a_small_text_has_a_size(tissu):
+    done = tissu("train", *FAST, "--set", "train.max_steps=1", "--set", "train.batch_size=2")
+    assert "done after 1 step, 64 tokens and" in done.out
+    assert "reading text.txt (2.8 kB)" in done.err
+
+
+@pytest.mark.usefixtures("text")
+@pytest.mark.parametrize("out", ["text.txt", "text.txt/run"])
+def test_a_file_is_no_folder_for_a_run(tissu, out):
+    done = tissu("train", *FAST, "--out", out)
+    assert done.code == 1
+    assert "text.txt is a file, so it cannot be the folder of a run" in done.err
+    assert "--out" in done.err
+
+
+@pytest.mark.usefixtures("text")
+def test_an_interrupted_run_says_once_how_to_go_on(tissu, monkeypatch):
+    def asked_to_stop(self):
+        self.requested = True
+        return self
+
+    monkeypatch.setattr(Interrupts, "__enter__", asked_to_stop)
+    done = tissu("train", *FAST, "--out", "run")
+    assert done.code == ExitCode.INTERRUPTED
+    assert done.out.startswith("interrupted after 0 steps")
+    assert (done.out + done.err).count("tissu train --resume run") == 1
 
 
 @pytest.mark.slow

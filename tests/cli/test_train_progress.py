@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -50,13 +51,14 @@ def test_a_terminal_shows_the_numbers_that_matter_and_a_bar():
     text = shown(True, everything)
     for part in [
         "tokenizing",
-        "0.5 MB of text",
+        "500.0 kB of text",
         "step 101/2,000",
         "loss 2.3456",
         "smoothed 2.4567",
         "lr 1.00e-03",
         "grad 0.75",
         "12,346 tokens/s",
+        "elapsed",
         "left",
         "val 4.3000",
         "best 4.2000",
@@ -85,6 +87,25 @@ def test_a_log_is_not_flooded():
             progress.on_step(step(number))
 
     assert len(shown(False, act).splitlines()) == 1
+
+
+def test_a_validation_shows_in_the_live_display_at_once():
+    def act(progress):
+        progress.on_start(run_info())
+        progress.on_step(step())
+        progress.on_evaluate(EvaluationReport(100, 4.3, 100, 4.2, False, 0.1))
+
+    assert "val 4.3000  best 4.2000" in shown(True, act)
+
+
+def test_the_speed_is_that_of_the_recent_steps_weighed_by_their_time():
+    def act(progress):
+        progress.on_start(run_info())
+        for seconds, speed in ((0.1, 1000.0), (0.3, 2000.0)):
+            progress.on_step(dataclasses.replace(step(), step_seconds=seconds, tokens_per_second=speed))
+
+    # 95 tokens in 0.095 s, aged by one step, and 600 tokens in 0.3 s.
+    assert "1,759 tokens/s" in shown(True, act)
 
 
 def test_a_resumed_run_says_where_it_goes_on():

@@ -23,6 +23,7 @@ from quanta_tissu.tisslm.generate.sampler import Sampler, random_generator
 from quanta_tissu.tisslm.generate.streaming import TextStream
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
+from quanta_tissu.tisslm.wording import counted
 
 Prompt = str | Sequence[int]
 
@@ -277,7 +278,7 @@ def _check_length(prompt: int, context: int, config: GenerateConfig) -> None:
     needed = prompt + max(config.max_new_tokens - 1, 0)
     if config.overflow == "refuse" and needed > context:
         raise GenerationError(
-            f"a prompt of {prompt} tokens and {config.max_new_tokens} new ones need a context of {needed} tokens; "
-            f"the model has {context}",
+            f"a prompt of {counted(prompt, 'token')} and {config.max_new_tokens} new ones need a context of "
+            f"{needed} tokens; the model has {context}",
             hint="shorten the prompt, lower max_new_tokens, or set overflow to slide",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quanta_tissu.tisslm.inspect.differences import ENTIRELY_WRONG
+from quanta_tissu.tisslm.wording import counted
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Certificate:
 
     def to_markdown(self) -> str:
         """As a document: the table of checks and, if there are any, of timings."""
-        verdict = "All checks passed." if self.passed else f"{len(self.failures)} checks failed."
+        verdict = "All checks passed." if self.passed else f"{counted(len(self.failures), 'check')} failed."
         lines = [
             "# Gradient certificate",
             "",

@@ -30,6 +30,7 @@ from quanta_tissu.tisslm.train.dataset_settings import check_prepared, check_unc
 from quanta_tissu.tisslm.train.memory import available_memory, require_memory
 from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
+from quanta_tissu.tisslm.wording import in_bytes
 
 DATA = "data"
 _COUNTED_TOKENS = 20_000_000
@@ -107,7 +108,7 @@ def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[Tok
         return dataset, dataset.load_tokenizer()
     source = configured_source(config.data)
     total = source.num_bytes
-    observers.on_message(Message(f"reading {source.description} ({total / 1e6:,.1f} MB)"))
+    observers.on_message(Message(f"reading {source.description} ({in_bytes(total)})"))
     tokenizer = tokenizers.train(config.tokenizer, _texts(source))
     boundary_id(config.data, tokenizer.eos_id)  # refuse packing without EOS before the work is done
     if (ready := _reusable(folder, source, tokenizer, config)) is not None:
@@ -210,6 +211,12 @@ def _fingerprint(dataset: TokenDataset) -> str:
 
 def _refuse_other_run(out_dir: Path) -> None:
     """A run is never overwritten; what stopped before it had learned anything may be."""
+    nearest = next((path for path in (out_dir, *out_dir.parents) if path.exists()), out_dir)
+    if nearest.is_file():
+        raise TrainingError(
+            f"{nearest} is a file, so it cannot be the folder of a run or hold one",
+            hint="choose another folder with --out",
+        )
     if rolling_checkpoints(out_dir):
         raise TrainingError(
             f"{out_dir} already holds a run",

@@ -50,7 +50,7 @@ def test_a_failure_stands_for_its_row_even_beside_a_larger_error_that_is_allowed
 
 def test_markdown_lists_checks_sources_and_failures():
     text = Certificate([GOOD, BETTER, BAD], {"numpy": "2.0"}).to_markdown()
-    assert "1 checks failed" in text
+    assert "1 check failed" in text
     assert "| relu | central differences | 1.0e-11 | 1e-07 | 2 | some paper, eq. 1 |" in text
     assert "1.0e-03 **FAILED**" in text
     assert "- rope, torch = reference, large: 1.0e-03 much" in text
