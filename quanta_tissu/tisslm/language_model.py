@@ -201,7 +201,8 @@ class LanguageModel:
         config = self.decoder.config
         return (
             f"<LanguageModel of {self.decoder.parameters.num_elements:,} parameters: "
-            f"{counted(config.n_layers, 'layer')}, width {config.d_model}, context {config.context_length}, vocabulary {config.vocab_size:,}>"
+            f"{counted(config.n_layers, 'layer')}, width {config.d_model}, "
+            f"context {config.context_length}, vocabulary {config.vocab_size:,}>"
         )
 
 
