@@ -61,8 +61,10 @@ def check_cores() -> Check:
 
 
 def check_memory() -> Check:
-    """Total and available memory."""
-    total, available = environment.memory()
+    """Physical memory, and what of it (and of a container's limit) is available."""
+    from quanta_tissu.tisslm.train.memory import available_memory
+
+    total, available = environment.total_memory(), available_memory()
     values = {"total": total, "available": available}
     if total is None:
         return Check("Memory", "ok", "the system does not tell", values=values)

@@ -6,7 +6,6 @@ import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from quanta_tissu import __version__
 
@@ -43,23 +42,8 @@ def engine_line() -> str:
     return f"{current().name} engine" + (f" with Numba {numba}" if numba else "")
 
 
-def memory() -> tuple[int | None, int | None]:
-    """Total and available memory in bytes, as far as the system tells; a container's limit counts."""
-    total = available = None
+def total_memory() -> int | None:
+    """Physical memory in bytes; None where the system does not tell."""
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
-    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
-    if limit.isdigit() and used.isdigit():
-        total = min(total or int(limit), int(limit))
-        available = min(available or int(limit), int(limit) - int(used))
-    return total, available
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None

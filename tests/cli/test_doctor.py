@@ -9,6 +9,7 @@ import pytest
 
 from quanta_tissu.cli import doctor, environment
 from quanta_tissu.cli.doctor import CHECKS, Check, examine
+from quanta_tissu.tisslm.train import memory
 
 
 def test_a_working_machine(tissu):
@@ -76,11 +77,12 @@ class TestFindings:
 
     @pytest.mark.parametrize(("available", "status"), [(1 << 20, "warning"), (1 << 34, "ok"), (None, "ok")])
     def test_memory(self, monkeypatch, available, status):
-        monkeypatch.setattr(environment, "memory", lambda: (1 << 34, available))
+        monkeypatch.setattr(memory, "available_memory", lambda: available)
+        monkeypatch.setattr(environment, "total_memory", lambda: 1 << 34)
         assert doctor.check_memory().status == status
 
     def test_a_system_that_does_not_tell_its_memory(self, monkeypatch):
-        monkeypatch.setattr(environment, "memory", lambda: (None, None))
+        monkeypatch.setattr(environment, "total_memory", lambda: None)
         assert "does not tell" in doctor.check_memory().detail
 
     def test_a_folder_that_cannot_be_written_is_broken(self, tmp_path, monkeypatch):
@@ -116,14 +118,12 @@ def test_a_check_that_raises_is_a_finding():
 
 class TestEnvironment:
     def test_memory_is_plausible(self):
-        total, available = environment.memory()
+        total = environment.total_memory()
         assert total is None or total > 1 << 28
-        assert available is None or total is None or 0 < available <= total
 
-    def test_a_containers_limit_counts(self, monkeypatch):
-        files = {"/sys/fs/cgroup/memory.max": "1000", "/sys/fs/cgroup/memory.current": "400"}
-        monkeypatch.setattr(environment, "_read", lambda path: files.get(path, ""))
-        assert environment.memory() == (1000, 600)
+    def test_a_system_without_sysconf(self, monkeypatch):
+        monkeypatch.delattr(environment.os, "sysconf", raising=False)
+        assert environment.total_memory() is None
 
     def test_a_package_that_is_not_installed(self):
         assert environment.package_version("no-such-package-anywhere") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal, get_args, get_origin
 
 import hypothesis.strategies as st
@@ -80,6 +81,12 @@ def test_every_field_is_written_with_its_meaning_what_it_allows_and_its_default(
         assert field.description in flat, field.key
         assert f"({field.allowed}; default: {scalar(field.default)})" in flat, field.key
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_field_of_a_kind_that_nothing_describes_is_noticed():
+    field = dataclasses.replace(all_fields()["train", "seed"], annotation=complex)
+    with pytest.raises(TypeError, match="describe <class 'complex'>"):
+        _ = field.allowed
 
 
 def test_without_comments_there_is_one_line_for_each_field_and_section():

@@ -254,6 +254,27 @@ class TestRefusedValues:
         assert "model.n_heads from preset baby-gpt:" in message
         assert "Value error" not in message
 
+    @pytest.mark.parametrize(
+        ("overrides", "problem"),
+        [
+            (
+                ["train.max_steps=5", "train.max_epochs=2"],
+                "train.max_steps = 5 and train.max_epochs = 2.0 are",
+            ),
+            (
+                ["train.batch_ramp_steps=5", "train.batch_ramp_start=99"],
+                "train.batch_ramp_start = 99 is larger than",
+            ),
+            (["optimizer.betas=[0.9, 1.5]"], "optimizer.betas must lie in [0, 1); they are (0.9, 1.5)"),
+            (["model.n_kv_heads=3"], "model.n_heads = 8 is not divisible by model.n_kv_heads = 3; choose"),
+            (["model.d_model=24"], "d_model / n_heads must be even; it is 3 (24 / 8)"),
+            (["model.d_model=9", "model.n_heads=1", "model.positions=sinusoidal"], "even model.d_model; it is 9"),
+            (["data.stride=5"], "data.stride = 5 means nothing to data.windows = random"),
+        ],
+    )
+    def test_fields_that_contradict_each_other(self, overrides, problem):
+        assert problem in refusal(*overrides).message
+
     def test_sections_must_agree(self):
         message = refusal("data.windows=packed", preset="baby-gpt").message
         assert "data.windows = packed separates documents by EOS" in message
