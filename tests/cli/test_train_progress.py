@@ -123,10 +123,13 @@ def test_a_resumed_run_says_where_it_goes_on():
         (run_info(None), None),
     ],
 )
-def test_time_left(run, expected):
+def test_time_left(run, expected, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(train_progress, "perf_counter", lambda: now[0])
+
     def act(progress):
         progress.on_start(run)
-        progress._began -= 50  # half a second a step
+        now[0] += 50  # half a second a step
         progress.on_step(step(100, seconds=5.0))
 
     text = shown(True, act)
