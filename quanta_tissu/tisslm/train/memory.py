@@ -11,6 +11,7 @@ from quanta_tissu.errors import TrainingError
 from quanta_tissu.tisslm.config import Config, ModelConfig
 from quanta_tissu.tisslm.model import Decoder, Parameters
 from quanta_tissu.tisslm.train.optimizers import num_buffers
+from quanta_tissu.tisslm.wording import in_bytes
 
 _FLOAT = 4  # bytes of a float32, which weights and activations are
 _MEMINFO = Path("/proc/meminfo")
@@ -64,7 +65,7 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         ConfigError: `vocab_size` is not resolved.
     """
     specs = Decoder.specs(model)
-    weights = _FLOAT * Parameters.flat_size(specs)
+    weights = _FLOAT * Parameters.flatin_bytes(specs)
     tokens = config.train.batch_size * model.context_length
     return MemoryEstimate(
         weights=weights,
@@ -96,18 +97,18 @@ def require_memory(config: Config, model: ModelConfig, replicas: int, available:
         return
     if needed.activations > needed.total - needed.activations:
         hint = (
-            f"activations take {_size(needed.activations)} of it: reduce train.batch_size (and raise "
+            f"activations take {in_bytes(needed.activations)} of it: reduce train.batch_size (and raise "
             "train.gradient_accumulation as much) or model.context_length"
         )
     else:
         hint = (
-            f"the weights take {_size(needed.weights)}, and training holds that several times: reduce "
+            f"the weights take {in_bytes(needed.weights)}, and training holds that several times: reduce "
             "model.d_model, model.n_layers or the vocabulary"
         )
         if needed.gradients > needed.weights:
-            hint += f"; train.replicas = 1 saves {_size(needed.gradients - needed.weights)}"
+            hint += f"; train.replicas = 1 saves {in_bytes(needed.gradients - needed.weights)}"
     raise TrainingError(
-        f"training this model takes about {_size(needed.total)} of memory, and {_size(available)} are available",
+        f"training this model takes about {in_bytes(needed.total)} of memory, and {in_bytes(available)} are available",
         hint=hint,
     )
 
@@ -169,7 +170,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except (OSError, ValueError):
         return ""
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
