@@ -65,7 +65,7 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         ConfigError: `vocab_size` is not resolved.
     """
     specs = Decoder.specs(model)
-    weights = _FLOAT * Parameters.flatin_bytes(specs)
+    weights = _FLOAT * Parameters.flat_size(specs)
     tokens = config.train.batch_size * model.context_length
     return MemoryEstimate(
         weights=weights,
@@ -108,7 +108,8 @@ def require_memory(config: Config, model: ModelConfig, replicas: int, available:
         if needed.gradients > needed.weights:
             hint += f"; train.replicas = 1 saves {in_bytes(needed.gradients - needed.weights)}"
     raise TrainingError(
-        f"training this model takes about {in_bytes(needed.total)} of memory, and {in_bytes(available)} are available",
+        f"training this model takes about {in_bytes(needed.total)} of memory, "
+        f"and {in_bytes(available)} are available",
         hint=hint,
     )
 
