@@ -50,7 +50,7 @@ def exit_codes() -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     """The help of every command, as the terminal shows it."""
-    top = click.Context(app, info_name="tissu")
+    top = click.Context(app, info_name="tissu", **app.context_settings)
     for name in COMMANDS:
         command = app.get_command(top, name)
         if command is not None:

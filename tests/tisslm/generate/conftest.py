@@ -1,9 +1,6 @@
-"""Tiny models that generate, and the libraries they are compared with."""
+"""Tiny models that generate."""
 
 from __future__ import annotations
-
-import importlib.util
-import os
 
 import numpy as np
 import pytest
@@ -11,19 +8,6 @@ import pytest
 from quanta_tissu.tisslm.config import ModelConfig
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import CharacterTokenizer
-
-
-@pytest.fixture(scope="session")
-def transformers(torch):
-    """Hugging Face transformers; its tests skip with the reason where it is absent, and fail in CI."""
-    if importlib.util.find_spec("transformers") is None:
-        reason = "transformers is not installed (pip install transformers)"
-        if os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
-            pytest.fail(f"must run in CI: {reason}")
-        pytest.skip(reason)
-    import transformers
-
-    return transformers
 
 
 @pytest.fixture(scope="session")
