@@ -25,10 +25,10 @@ import numpy as np
 from pydantic import ValidationError
 
 import quanta_tissu
+from quanta_tissu.atomic_directory import DirectoryKind, locate, replacing
 from quanta_tissu.errors import CheckpointError, TissuError
 from quanta_tissu.tisslm import tokenizers
 from quanta_tissu.tisslm.artifact.architecture import FORMAT, from_config_json, to_config_json
-from quanta_tissu.tisslm.artifact.atomic import locate, replacing
 from quanta_tissu.tisslm.artifact.model_card import model_card
 from quanta_tissu.tisslm.artifact.tensors import load_tensors, save_tensors
 from quanta_tissu.tisslm.config import Config
@@ -40,6 +40,9 @@ from quanta_tissu.tisslm.tokenizers.base import Tokenizer
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
 TOKENIZER_CONFIG, CARD = "tokenizer_config.json", "README.md"
 _OWN = {WEIGHTS, CONFIG, TOKENIZER, MANIFEST, TOKENIZER_CONFIG, CARD}
+CHECKPOINT = DirectoryKind(
+    "checkpoint", CheckpointError, lambda path: (path / MANIFEST).is_file() and (path / WEIGHTS).is_file()
+)
 _ATTEMPTS = 5  # at reading a directory that a training run replaces meanwhile
 
 
@@ -96,7 +99,7 @@ def write(
     weights = decoder.parameters if parameters is None else parameters
     if weights.dtype != np.float32:
         weights = weights.astype(np.float32)
-    with replacing(Path(directory), _is_checkpoint) as partial:
+    with replacing(Path(directory), CHECKPOINT) as partial:
         save_tensors(partial / WEIGHTS, to_state_dict(decoder.config, weights), {"format": "np"})
         _write_json(partial / CONFIG, to_config_json(decoder.config, tokenizer))
         tokenizer.save(partial / TOKENIZER)
@@ -131,13 +134,13 @@ def read(directory: Path, *, verify: bool = True) -> Artifact:
             # A running training may have replaced the directory between two files: then try the new one.
             if _identified(directory) == (found, identity):
                 raise
-    return _read(locate(directory), verify)
+    return _read(locate(directory, CHECKPOINT), verify)
 
 
 def _identified(directory: Path) -> tuple[Path, tuple[int, int]]:
     """Where the complete directory is now, and what distinguishes it from its predecessor and its successor."""
     while True:
-        found = locate(directory)
+        found = locate(directory, CHECKPOINT)
         try:
             status = found.stat()
         except FileNotFoundError:
@@ -178,10 +181,6 @@ def _configuration(directory: Path, manifest: Mapping[str, Any], decoder: Decode
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{directory / MANIFEST}: the configuration is invalid: {error}") from error
     return config.model_copy(update={"model": decoder.config})
-
-
-def _is_checkpoint(path: Path) -> bool:
-    return (path / MANIFEST).is_file() and (path / WEIGHTS).is_file()
 
 
 def _missing_hint(directory: Path) -> str:

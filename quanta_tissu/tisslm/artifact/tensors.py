@@ -49,7 +49,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str
     """Write arrays to a safetensors file.
 
     Args:
-        path: The file; an existing one is overwritten in place (atomicity is the directory's, see `atomic.py`).
+        path: The file; an existing one is overwritten in place (what is atomic is the directory:
+            `atomic_directory.py`).
         tensors: Name → array of any shape; float, integer or bool.
         metadata: Free text that is stored in the header under `__metadata__`.
 

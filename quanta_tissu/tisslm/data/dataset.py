@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
+from quanta_tissu.atomic_directory import find
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm import tokenizers
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
@@ -142,7 +143,7 @@ class TokenDataset:
         Raises:
             DataError: The folder is no prepared dataset, is damaged, or belongs to another tokenizer.
         """
-        folder = Path(path)
+        folder = find(Path(path)) or Path(path)
         manifest = _read_manifest(folder)
         if tokenizer is not None and tokenizer.fingerprint() != manifest.tokenizer.fingerprint:
             raise DataError(
@@ -190,8 +191,9 @@ class TokenDataset:
 
 def is_prepared(path: str | Path) -> bool:
     """Whether this is the folder of a prepared dataset (intact or not), to be opened rather than tokenized."""
+    folder = find(Path(path)) or Path(path)
     try:
-        manifest = json.loads((Path(path) / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and str(manifest.get("format", "")).startswith("tissu-tokens-")

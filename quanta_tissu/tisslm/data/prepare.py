@@ -8,10 +8,8 @@ prepared, a dataset decides its tokenizer and its split: training takes both fro
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quanta_tissu.atomic_directory import DirectoryKind, refuse_strangers, replacing
 from quanta_tissu.errors import DataError, TokenizerError
 from quanta_tissu.tisslm.config import DataConfig
 from quanta_tissu.tisslm.data.dataset import (
@@ -50,6 +49,8 @@ _SPECIAL = (
     "remove it from the text; or, if the text is trusted, prepare it with data.allow_special = true, which takes "
     "special tokens in the text as what they are"
 )
+
+DATASET = DirectoryKind("prepared dataset", DataError, is_prepared)
 
 Progress = Callable[[int], None]
 """Called with the bytes of text read so far."""
@@ -159,51 +160,41 @@ def prepare(
         TokenizerError: The tokenizer refuses a document.
     """
     folder = Path(out_dir)
-    _check_replaceable(folder)
+    refuse_strangers(folder, DATASET)
     shuffle_seed = seed if config.shuffle_documents else None
     documents = source.documents(shuffle_seed)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new = Path(temporary, folder.name)
-            new.mkdir()
-            tally = Tally()
-            dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-            tokens = _write_tokens(new, documents, tokenizer, config, dtype, tally, progress)
-            counts = _split_sizes(tokens, config.validation_split_ratio, min_split_tokens)
-            splits = _split(new, counts, dtype, tokenizer, tally)
-            tokenizer.save(new / TOKENIZER)
-            manifest = Manifest(
-                format=FORMAT,
-                source=SourceRecord(
-                    description=source.description,
-                    documents=tally.documents,
-                    text_bytes=tally.text_bytes,
-                    text_field=source.text_field,
-                    max_bytes=source.max_bytes,
-                    sha256=tally.sha256,
-                ),
-                tokenizer=TokenizerRecord(
-                    kind=tokenizer.kind,
-                    vocab_size=tokenizer.vocab_size,
-                    fingerprint=tokenizer.fingerprint(),
-                    eos_id=tokenizer.eos_id,
-                ),
-                dtype="uint16" if dtype.itemsize == 2 else "uint32",
-                separated=tally.separated,
-                allow_special=config.allow_special,
-                validation_split_ratio=config.validation_split_ratio,
-                shuffle_seed=shuffle_seed,
-                train=splits[0],
-                validation=splits[1],
-            )
-            (new / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            _publish(new, folder)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the dataset {folder}: {error.strerror or error}",
-            hint="nothing was replaced; check the path, its permissions and the space on the disk",
-        ) from error
+    with replacing(folder, DATASET) as new:
+        tally = Tally()
+        dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+        tokens = _write_tokens(new, documents, tokenizer, config, dtype, tally, progress)
+        counts = _split_sizes(tokens, config.validation_split_ratio, min_split_tokens)
+        splits = _split(new, counts, dtype, tokenizer, tally)
+        tokenizer.save(new / TOKENIZER)
+        manifest = Manifest(
+            format=FORMAT,
+            source=SourceRecord(
+                description=source.description,
+                documents=tally.documents,
+                text_bytes=tally.text_bytes,
+                text_field=source.text_field,
+                max_bytes=source.max_bytes,
+                sha256=tally.sha256,
+            ),
+            tokenizer=TokenizerRecord(
+                kind=tokenizer.kind,
+                vocab_size=tokenizer.vocab_size,
+                fingerprint=tokenizer.fingerprint(),
+                eos_id=tokenizer.eos_id,
+            ),
+            dtype="uint16" if dtype.itemsize == 2 else "uint32",
+            separated=tally.separated,
+            allow_special=config.allow_special,
+            validation_split_ratio=config.validation_split_ratio,
+            shuffle_seed=shuffle_seed,
+            train=splits[0],
+            validation=splits[1],
+        )
+        (new / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return TokenDataset.open(folder)
 
 
@@ -316,33 +307,3 @@ def _byte_counts(splits: list[NDArray[np.unsignedinteger]], tokenizer: Tokenizer
         sum(int(sizes[split[first : first + step]].sum()) for first in range(0, len(split), step))
         for split in splits
     ]
-
-
-def _check_replaceable(folder: Path) -> None:
-    if not folder.exists() or is_prepared(folder):
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise DataError(
-            f"{folder} exists and is not a prepared dataset; it would be overwritten", hint="name another folder"
-        )
-
-
-def _publish(new: Path, folder: Path) -> None:
-    """Put a complete folder in its place; on an error the one that was there is put back."""
-    for path in new.iterdir():
-        _synchronise(path)
-    old = new.with_name("replaced")
-    if folder.exists():
-        folder.rename(old)  # deleted with the temporary folder
-    try:
-        new.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-
-
-def _synchronise(path: Path) -> None:
-    """Wait until a file has reached the disk."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())

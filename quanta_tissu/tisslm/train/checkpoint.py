@@ -7,7 +7,7 @@
         optimizer.safetensors    the optimizer's buffers, float32; with an average of the weights, which then is
                                  model.safetensors, also the weights themselves
 
-Every directory appears complete or not at all (`artifact/atomic.py`), so a run that is killed at any moment has
+Every directory appears complete or not at all (`atomic_directory.py`), so a run that is killed at any moment has
 its last checkpoint left.
 """
 
@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from quanta_tissu.atomic_directory import locate
 from quanta_tissu.errors import CheckpointError, TissuError, TrainingError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm.artifact import Artifact
-from quanta_tissu.tisslm.artifact.atomic import locate
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
@@ -291,7 +291,8 @@ def rolling_checkpoints(run_dir: Path) -> list[Path]:
 def best_metrics(run_dir: Path) -> dict[str, Any]:
     """What was measured of the best checkpoint of a run; nothing if there is none that tells."""
     try:
-        manifest = json.loads((locate(run_dir / BEST) / "manifest.json").read_text(encoding="utf-8"))
+        best = locate(run_dir / BEST, artifact.CHECKPOINT)
+        manifest = json.loads((best / "manifest.json").read_text(encoding="utf-8"))
         return dict(manifest["metrics"])
     except (CheckpointError, OSError, ValueError, KeyError, TypeError):
         return {}
@@ -312,7 +313,7 @@ def load_resumable(directory: Path) -> Resumed:
         if not (rolling := rolling_checkpoints(directory)):
             raise CheckpointError(f"there is nothing to resume in {directory}", hint=_what_instead(directory))
         checkpoint = rolling[-1]
-    found = locate(checkpoint)
+    found = locate(checkpoint, artifact.CHECKPOINT)
     try:
         loaded = artifact.read(checkpoint)
         for name in (STATE, OPTIMIZER):

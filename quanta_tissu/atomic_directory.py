@@ -18,34 +18,50 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from quanta_tissu.errors import CheckpointError
+from quanta_tissu.errors import TissuError
+
+
+@dataclass(frozen=True)
+class DirectoryKind:
+    """What directories of one kind are called in errors, and how to know one.
+
+    Attributes:
+        noun: Its name without an article, "checkpoint" for example.
+        error: The class of the errors raised about it.
+        is_one: Whether an existing, non-empty directory is of this kind and may be replaced; anything else in the
+            way is refused, so that a mistyped path never deletes a folder of the user's.
+    """
+
+    noun: str
+    error: type[TissuError]
+    is_one: Callable[[Path], bool]
 
 
 @contextmanager
-def replacing(directory: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+def replacing(directory: Path, kind: DirectoryKind) -> Iterator[Path]:
     """Fill a new directory that takes the place of `directory` when the block ends without an exception.
 
     Args:
         directory: What to create or replace, as a whole.
-        is_ours: Whether an existing, non-empty directory may be replaced; anything else in the way is refused,
-            so that a mistyped path never deletes a folder of the user's.
+        kind: What it is.
 
     Yields:
         The empty directory to fill.
 
     Raises:
-        CheckpointError: The disk is full, permissions are missing, or something else is in the way. `directory`
-            is then what it was before.
+        TissuError: The disk is full, permissions are missing, or something else is in the way; of the kind's
+            class. `directory` is then what it was before.
     """
     directory = Path(os.path.abspath(directory))
     previous, partial = _previous(directory), directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         _recover(directory)
-        _refuse_strangers(directory, is_ours)
+        refuse_strangers(directory, kind)
         partial.mkdir()
         try:
             yield partial
@@ -64,23 +80,48 @@ def replacing(directory: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path
             raise
         _synchronise_directory(directory.parent)
     except OSError as error:
-        raise _explained(directory, error) from error
+        raise _explained(directory, kind, error) from error
     # The new one is complete and in place: whatever remains of the old one can also go at the next write.
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def locate(directory: Path) -> Path:
+def locate(directory: Path, kind: DirectoryKind) -> Path:
     """Where the complete directory is: `directory`, or what a killed replacement had moved aside.
 
     Raises:
-        CheckpointError: There is neither.
+        TissuError: There is neither; of the kind's class.
     """
+    if (found := find(directory)) is not None:
+        return found
+    what = f"is a file, not a {kind.noun} directory" if directory.exists() else "does not exist"
+    raise kind.error(f"the {kind.noun} {directory} {what}", hint=_nearby(directory))
+
+
+def find(directory: Path) -> Path | None:
+    """As `locate`, but None if there is neither."""
     # The second look at `directory` is for a replacement that ends between the first two looks.
-    for candidate in (directory, _previous(Path(os.path.abspath(directory))), directory):
-        if candidate.is_dir():
-            return candidate
-    what = "is a file, not a checkpoint directory" if directory.exists() else "does not exist"
-    raise CheckpointError(f"the checkpoint {directory} {what}", hint=_nearby(directory))
+    candidates = (directory, _previous(Path(os.path.abspath(directory))), directory)
+    return next((candidate for candidate in candidates if candidate.is_dir()), None)
+
+
+def refuse_strangers(directory: Path, kind: DirectoryKind) -> None:
+    """Say early what `replacing` would refuse.
+
+    Raises:
+        TissuError: Something is in the way that is not of this kind; of the kind's class.
+    """
+    if not directory.exists() and not directory.is_symlink():
+        return
+    if not directory.is_dir():
+        raise kind.error(
+            f"{directory} is a file; a {kind.noun} is a directory, so it cannot be written there",
+            hint="choose another path",
+        )
+    if any(directory.iterdir()) and not kind.is_one(directory):
+        raise kind.error(
+            f"{directory} exists and is not a {kind.noun}; it will not be replaced",
+            hint=f"choose a path that does not exist yet, {directory / kind.noun.split()[-1]} for example",
+        )
 
 
 def _previous(directory: Path) -> Path:
@@ -110,18 +151,6 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _refuse_strangers(directory: Path, is_ours: Callable[[Path], bool]) -> None:
-    if not directory.exists() and not directory.is_symlink():
-        return
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory} is a file; a checkpoint is a directory", hint="choose another path")
-    if any(directory.iterdir()) and not is_ours(directory):
-        raise CheckpointError(
-            f"{directory} exists and is not a checkpoint; it will not be replaced",
-            hint=f"choose a path that does not exist yet, {directory / 'checkpoint'} for example",
-        )
-
-
 def _synchronise(directory: Path) -> None:
     """Make sure that every file below `directory`, and the directory itself, have reached the disk."""
     for path in sorted(directory.rglob("*")):
@@ -147,14 +176,14 @@ def _synchronise_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(directory: Path, error: OSError) -> CheckpointError:
+def _explained(directory: Path, kind: DirectoryKind, error: OSError) -> TissuError:
     kept = "what was saved before is untouched"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return CheckpointError(
+        return kind.error(
             f"the disk is full: {directory} could not be written; {kept}",
             hint="free some space, or choose a directory on another disk",
         )
-    return CheckpointError(
+    return kind.error(
         f"{directory} could not be written ({error.strerror or error}); {kept}",
         hint="check the path and its permissions",
     )

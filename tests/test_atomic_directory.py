@@ -12,26 +12,25 @@ import textwrap
 
 import pytest
 
+from quanta_tissu import atomic_directory
+from quanta_tissu.atomic_directory import DirectoryKind, locate, replacing
 from quanta_tissu.errors import CheckpointError
-from quanta_tissu.tisslm.artifact import atomic
-from quanta_tissu.tisslm.artifact.atomic import locate, replacing
 
 FILES = ("a", "b", "manifest.json")
 
 
-def ours(path):
-    return (path / "manifest.json").exists()
+CHECKPOINT = DirectoryKind("checkpoint", CheckpointError, lambda path: (path / "manifest.json").exists())
 
 
 def put(directory, content):
-    with replacing(directory, ours) as new:
+    with replacing(directory, CHECKPOINT) as new:
         for name in FILES:
             (new / name).write_text(content)
 
 
 def get(directory):
     """The content of a directory, which must be the same in all files."""
-    found = locate(directory)
+    found = locate(directory, CHECKPOINT)
     (content,) = {(found / name).read_text() for name in FILES}
     return content
 
@@ -60,7 +59,7 @@ def test_an_exception_leaves_the_old_directory_and_no_trace(tmp_path):
     put(best, "old")
 
     def interrupted():
-        with replacing(best, ours) as new:
+        with replacing(best, CHECKPOINT) as new:
             (new / "a").write_text("new")
             raise KeyboardInterrupt
 
@@ -88,11 +87,11 @@ def test_a_file_in_the_way_is_an_error(tmp_path):
 def test_what_does_not_exist_cannot_be_located(tmp_path):
     put(tmp_path / "best", "x")
     with pytest.raises(CheckpointError, match="bset does not exist") as caught:
-        locate(tmp_path / "bset")
+        locate(tmp_path / "bset", CHECKPOINT)
     assert caught.value.hint == f"did you mean {tmp_path / 'best'}?"
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="file is a file, not a checkpoint directory"):
-        locate(tmp_path / "file")
+        locate(tmp_path / "file", CHECKPOINT)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +154,14 @@ def test_a_full_file_system_met_for_real_is_a_clear_error(tmp_path):
     script = """
         import subprocess, sys
         from pathlib import Path
+        from quanta_tissu.atomic_directory import DirectoryKind, replacing
         from quanta_tissu.errors import CheckpointError
-        from quanta_tissu.tisslm.artifact.atomic import replacing
+        anything = DirectoryKind("checkpoint", CheckpointError, lambda path: True)
         mount = Path(sys.argv[1])
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", mount]).returncode:
             sys.exit(77)
         def put(content):
-            with replacing(mount / "best", lambda path: True) as new:
+            with replacing(mount / "best", anything) as new:
                 (new / "weights").write_bytes(content)
         put(b"old" * 1000)
         try:
@@ -261,4 +261,4 @@ def test_processes_of_other_users_count_as_alive(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", refuse)
-    assert atomic._alive(1)
+    assert atomic_directory._alive(1)
