@@ -57,7 +57,7 @@ class SinusoidalPositions(NoPositions):
 
     def embed(self, x: Any, run: ForwardPass) -> Any:
         """Add sin(p / 10000^(2i/D)) at dimension 2i and the cosine at 2i + 1."""
-        cos, sin = _angles(self.config.context_length, self.config.d_model, 10_000.0, run.dtype)
+        cos, sin = angles(self.config.context_length, self.config.d_model, 10_000.0, run.dtype)
         waves = np.stack([sin[run.positions], cos[run.positions]], axis=-1)
         return ops.add(x, waves.reshape(*run.positions.shape, self.config.d_model))
 
@@ -70,7 +70,7 @@ class RotaryPositions(NoPositions):
         """Turn pairs of dimensions; the scalar product of a query and a key then depends on their distance."""
         if run.angles is None:
             config = self.config
-            cos, sin = _angles(config.context_length, config.head_dim, config.rope_theta, run.dtype)
+            cos, sin = angles(config.context_length, config.head_dim, config.rope_theta, run.dtype)
             run.angles = (cos[run.positions], sin[run.positions])
         cos, sin = run.angles
         return ops.rope(x, cos=cos, sin=sin, interleaved=self.config.rope_interleaved)
@@ -92,7 +92,7 @@ def make_positions(config: ModelConfig) -> Positions:
 
 
 @lru_cache(maxsize=16)
-def _angles(length: int, width: int, theta: float, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def angles(length: int, width: int, theta: float, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Cosines and sines of p / theta^(2i/width), each (length, width / 2); computed in float64."""
     frequencies = theta ** (-np.arange(0, width, 2) / width)
     angles = np.arange(length)[:, None] * frequencies
