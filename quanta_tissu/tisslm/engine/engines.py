@@ -30,6 +30,10 @@ class Implementation(Protocol):
     def backward(self) -> Callable[..., tuple[Any, ...]]:
         """`backward(saved, *d_outputs) -> d_inputs`."""
 
+    @property
+    def value(self) -> Callable[..., Any] | None:
+        """`value(*inputs, **attributes) -> outputs`: forward without what backward needs; None: forward does."""
+
 
 class EngineOp(Protocol):
     """What an engine needs to know of an op."""

@@ -7,7 +7,8 @@ For each sample of an op:
 3. *torch = reference*: the torch twin's values, and autograd's gradients, against the readable ones in float64;
 4. *float32*: the readable op in float32 against itself in float64, so that precision lost shows;
 5. *contract*: shapes and element types of everything returned, one gradient per input, inputs left as they were;
-6. *non-contiguous input*: strided and transposed inputs and gradients give the same.
+6. *non-contiguous input*: strided and transposed inputs and gradients give the same;
+7. *value*: what runs where nothing is recorded, if the op has it for that, against forward in both precisions.
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ def _compare(
     yield "float32", SINGLE, lambda: _in_single(op.readable, op, sample, d_outputs)
     yield "contract", 0.0, lambda: _contract(op.readable, sample, d_outputs)
     yield "non-contiguous input", DOUBLE, lambda: _non_contiguous(op.readable, sample, d_outputs)
+    for prefix, implementation in (("", op.readable), ("fast: ", fast)):
+        if implementation is not None and implementation.value is not None:
+            yield f"{prefix}value, float64", DOUBLE, partial(_value, implementation, sample, np.float64)
+            yield f"{prefix}value, float32", SINGLE, partial(_value, implementation, sample, np.float32)
     if fast is not None:
         yield (
             "fast = reference, float64",
@@ -218,6 +223,24 @@ def _contract(implementation: Implementation, sample: Sample, d_outputs: tuple[A
         _require(all(map(np.array_equal, before, after)), "an input was written into")
         _require(all(map(np.array_equal, values, outputs)), "backward wrote into an output")
     return 0.0
+
+
+def _value(implementation: Implementation, sample: Sample, dtype: DTypeLike) -> float:
+    """Outputs computed where nothing is recorded, against those of forward."""
+    if implementation.value is None:
+        raise ValueError("there is no value to compare")
+    inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
+    expected = _several(implementation.forward(*inputs, **sample.attributes)[0])
+    before = [None if x is None else x.copy() for x in inputs]
+    found = _several(implementation.value(*inputs, **sample.attributes))
+    for y, e in zip(found, expected, strict=True):
+        _require((y.shape, y.dtype) == (e.shape, e.dtype), f"an output is {y.dtype}{y.shape}, not as forward's")
+    _require(_distance_of(tuple(inputs), tuple(before)) == 0.0, "an input was written into")
+    return _distance_of(found, expected, floor=1.0)
+
+
+def _several(outputs: Any) -> tuple[Array, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def _require(condition: bool, problem: str) -> None:

@@ -6,6 +6,10 @@ An op is a stateless pair of functions. `forward` maps inputs to outputs and say
     forward(*inputs, **attributes)   -> (outputs, saved)
     backward(saved, *d_outputs)      -> (d_input, ...)      one per input, None where there is none
 
+Where preparing for backward costs something, a third function leaves that out. It runs where nothing is recorded:
+
+    value(*inputs, **attributes)     -> outputs
+
 *Inputs* are positional and differentiable; *attributes* are keywords and are not (token ids, masks, numbers).
 Calling an op runs it on what it is given: NumPy arrays (the current engine's forward, nothing recorded), tape
 variables (recorded for backward) or torch tensors (the torch twin).
@@ -53,18 +57,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pair:
-    """A forward with its backward."""
+    """A forward with its backward, and the value alone where that is cheaper than forward."""
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., tuple[Any, ...]]
+    value: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Op:
     """A differentiable operation: its readable pair, its torch twin, the samples that prove it, and its source.
 
-    The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward` and `backward`
-    with the same signatures and is imported at first use.
+    The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward`, `backward` and,
+    if it likes, `value` with the same signatures and is imported at first use.
     """
 
     name: str
@@ -90,7 +95,10 @@ class Op:
                     like = {"dtype": tensor.dtype, "device": tensor.device}
                     constants = (torch.as_tensor(x, **like) if isinstance(x, np.ndarray) else x for x in inputs)
                     return self.torch_twin(*constants, **attributes)
-        return engines.current().implementation(self).forward(*inputs, **attributes)[0]
+        implementation = engines.current().implementation(self)
+        if implementation.value is not None:
+            return implementation.value(*inputs, **attributes)
+        return implementation.forward(*inputs, **attributes)[0]
 
 
 REGISTRY: dict[str, Op] = {}
@@ -104,6 +112,7 @@ def define(
     torch_twin: Callable[..., Any],
     samples: Callable[[np.random.Generator], Iterator[Sample]],
     source: str,
+    value: Callable[..., Any] | None = None,
 ) -> Op:
     """Make an op and enter it in the registry, where the harness will find it.
 
@@ -114,13 +123,15 @@ def define(
         torch_twin: The same function of torch tensors, differentiated by autograd.
         samples: The cases on which the op is proved.
         source: Where the formula comes from (paper, equation), for the certificate.
+        value: `value(*inputs, **attributes) -> outputs`, forward without what backward needs, where that is
+            cheaper; used when nothing is recorded.
 
     Raises:
         ValueError: The name is taken.
     """
     if name in REGISTRY:
         raise ValueError(f"an op called {name!r} is already registered")
-    REGISTRY[name] = Op(name, Pair(forward, backward), torch_twin, samples, source)
+    REGISTRY[name] = Op(name, Pair(forward, backward, value), torch_twin, samples, source)
     return REGISTRY[name]
 
 
@@ -130,4 +141,4 @@ def _fast_twin(name: str) -> Implementation | None:
     if importlib.util.find_spec(module) is None:
         return None
     kernels = importlib.import_module(module)
-    return Pair(kernels.forward, kernels.backward)
+    return Pair(kernels.forward, kernels.backward, getattr(kernels, "value", None))

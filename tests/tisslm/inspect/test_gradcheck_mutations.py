@@ -175,6 +175,21 @@ class TestMutationsOfContracts:
 
         assert failing(self.broken(forward=forward)) == {"float32"}
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            lambda x, y: x * y * (1 + 1e-5),
+            lambda x, y: (x * y).astype(np.float64),
+            lambda x, y: np.multiply(x, y, out=x) if x.shape == np.broadcast(x, y).shape else x * y,
+        ],
+        ids=["other numbers", "double precision", "writes into its input"],
+    )
+    def test_a_value_that_is_not_what_forward_gives(self, value):
+        pair = dataclasses.replace(self.op.readable, value=value)
+        found = failing(dataclasses.replace(self.op, readable=pair))
+        assert found <= {"value, float64", "value, float32"}
+        assert found
+
     def test_a_missing_gradient(self):
         def backward(saved, dz):
             return self.op.readable.backward(saved, dz)[0], None

@@ -59,6 +59,34 @@ def test_every_fast_twin_belongs_to_an_op():
     assert all(REGISTRY[name].fast_twin() is None for name in set(REGISTRY) - twins)
 
 
+def test_the_value_alone_is_computed_only_where_nothing_is_recorded(monkeypatch):
+    """Were backward to need something costly, inference would not pay for it."""
+    calls = []
+
+    def forward(x):
+        calls.append("forward")
+        return 2 * x, None
+
+    def value(x):
+        calls.append("value")
+        return 2 * x
+
+    monkeypatch.setattr(op, "REGISTRY", {})
+    double = op.define(
+        "double",
+        forward=forward,
+        backward=lambda saved, dy: (2 * dy,),
+        value=value,
+        torch_twin=lambda x: 2 * x,
+        samples=lambda rng: iter(()),
+        source="",
+    )
+    x = np.ones(2)
+    assert double(x).tolist() == [2, 2]
+    assert double(Tape().variable(x)).value.tolist() == [2, 2]
+    assert calls == ["value", "forward"]
+
+
 class TestWhatAnOpRunsOn:
     def test_arrays_give_an_array(self):
         assert isinstance(ops.tanh(np.zeros(2)), np.ndarray)
