@@ -114,6 +114,11 @@ class TrainConfig(Section):
     seed: int = Field(1337, ge=0, description="Seed of weights, data order and dropout.")
     batch_size: int = Field(16, ge=1, description="Sequences in one micro-batch.")
     gradient_accumulation: int = Field(1, ge=1, description="Micro-batches in one optimizer step.")
+    recompute: bool = Field(
+        False,
+        description="Keep only the input of each block for the backward pass and run the block again there: the "
+        "same results with less memory and a third more time.",
+    )
     batch_ramp_steps: int = Field(
         0, ge=0, description="Grow the batch linearly from batch_ramp_start to batch_size over these steps."
     )

@@ -10,11 +10,15 @@ Reverse-mode differentiation in three ideas:
 
 The tape owns what forwards saved and drops it as soon as the node's backward has run, so memory falls while the
 walk goes on. A tape is used once, by one thread.
+
+Where even that is too much memory, `Tape.checkpoint` keeps only the input of a whole function, which runs again on
+the way back (Chen et al. 2016, arXiv:1604.06174, section 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +79,12 @@ class _Node(NamedTuple):
     outputs: tuple[Variable, ...]
 
 
+class _Checkpoint(NamedTuple):
+    function: Callable[[Variable], Variable]
+    input: Variable
+    output: Variable
+
+
 class Tape:
     """A record of op applications.
 
@@ -84,7 +94,8 @@ class Tape:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or current()
-        self._nodes: list[_Node] = []
+        self._nodes: list[_Node | _Checkpoint] = []
+        self._recording = True
 
     def variable(self, value: Array, *, grad_buffer: Array | None = None) -> Variable:
         """Put an array on the tape.
@@ -102,8 +113,27 @@ class Tape:
         result, saved = implementation.forward(*values, **attributes)
         several = isinstance(result, tuple)
         outputs = tuple(Variable(y, self) for y in (result if several else (result,)))
-        self._nodes.append(_Node(implementation, saved, inputs, outputs))
+        if self._recording:
+            self._nodes.append(_Node(implementation, saved, inputs, outputs))
         return outputs if several else outputs[0]
+
+    def checkpoint(self, function: Callable[[Variable], Variable], x: Variable) -> Variable:
+        """Run a function without recording what it does: only that it ran, and on what.
+
+        When the walk backwards meets it, the function runs once more, recorded this time, and the walk goes on
+        through the new record. It uses the same variables (parameters among them) in the same order as if it had
+        been recorded at first, so gradients are the same to the last bit. It must do the same both times: a
+        function that draws random numbers must draw the same again.
+
+        Args:
+            function: From a variable to a variable, by ops; other variables may come from its surroundings.
+            x: Its argument, which stays in memory until then.
+        """
+        with self._paused():
+            y = function(x)
+        if self._recording:
+            self._nodes.append(_Checkpoint(function, x, y))
+        return y
 
     def backward(self, loss: Variable, d_loss: Array | None = None) -> None:
         """Walk the record backwards from `loss`; gradients land on the variables, and the record is spent.
@@ -115,6 +145,9 @@ class Tape:
         loss.accumulate(np.ones_like(loss.value) if d_loss is None else d_loss)
         while self._nodes:
             node = self._nodes.pop()
+            if isinstance(node, _Checkpoint):
+                self._record_again(node)
+                continue
             if all(y.grad is None for y in node.outputs):
                 continue
             d_outputs = [np.zeros_like(y.value) if y.grad is None else y.grad for y in node.outputs]
@@ -125,3 +158,17 @@ class Tape:
             for x, d in zip(node.inputs, d_inputs, strict=False):
                 if isinstance(x, Variable) and d is not None:
                     x.accumulate(d)
+
+    def _record_again(self, node: _Checkpoint) -> None:
+        """Put what a checkpointed function does on the end of the record, where the walk goes on."""
+        d, node.output.grad = node.output.grad, None
+        if d is not None:
+            node.function(node.input).accumulate(d)
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        before, self._recording = self._recording, False
+        try:
+            yield
+        finally:
+            self._recording = before

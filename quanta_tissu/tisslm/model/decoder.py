@@ -19,6 +19,7 @@ from quanta_tissu.tisslm.model.kv_cache import KVCache
 from quanta_tissu.tisslm.model.norm import make_norm
 from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
 from quanta_tissu.tisslm.model.positions import make_positions
+from quanta_tissu.tisslm.model.recompute import recomputed
 from quanta_tissu.tisslm.model.recorder import Recorder
 from quanta_tissu.tisslm.model.summary import Summary, summarise
 
@@ -81,6 +82,7 @@ class Decoder:
         dropout: DropoutSeeds | None = None,
         record: Recorder | None = None,
         last_only: bool = False,
+        recompute: bool = False,
     ) -> Any:
         """Logits of the next token after every position.
 
@@ -94,6 +96,8 @@ class Decoder:
             record: Collects attention weights and hidden states if given.
             last_only: Compute logits after the last position alone, which is all that generation reads of a
                 prompt; for inference, not on tape variables.
+            recompute: Keep only the input of each block for the backward pass, which runs the block again: the
+                same bits with less memory and more time (`model/recompute.py`).
 
         Returns:
             Logits (B, T, V), or (B, 1, V).
@@ -108,7 +112,7 @@ class Decoder:
         x = drop(x, self.config.dropout_of("embedding"), run.dropout)
         _record(x, record)
         for block in self.blocks:
-            x = block(x, run)
+            x = recomputed(block, x, run) if recompute else block(x, run)
             _record(x, record)
         if last_only:
             x = x[:, -1:]
@@ -128,6 +132,7 @@ class Decoder:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         denominator: float | None = None,
+        recompute: bool = False,
     ) -> Any:
         """Cross-entropy of `targets` (B, T) in nats; targets of -100 do not count.
 
@@ -139,8 +144,9 @@ class Decoder:
             label_smoothing: Share of the target spread evenly over the vocabulary.
             z_loss: Weight of the squared log-normaliser.
             denominator: What the summed loss is divided by; the number of targets that count by default.
+            recompute: As in `forward`.
         """
-        logits = self.forward(ids, params=params, dropout=dropout)
+        logits = self.forward(ids, params=params, dropout=dropout, recompute=recompute)
         return ops.cross_entropy(
             logits,
             targets=targets,

@@ -13,16 +13,19 @@ class DropoutSeeds:
     Args:
         entropy: Non-negative integers that identify the forward pass: seed, step, micro-batch, replica. The same
             numbers give the same masks, so a resumed run repeats the interrupted one without storing any state.
+
+    Attributes:
+        calls: Seeds given so far; set back, the sequence repeats itself.
     """
 
     def __init__(self, *entropy: int) -> None:
         self._entropy = entropy
-        self._calls = 0
+        self.calls = 0
 
     def next(self) -> tuple[int, ...]:
         """The seed of the next call site."""
-        self._calls += 1
-        return (*self._entropy, self._calls)
+        self.calls += 1
+        return (*self._entropy, self.calls)
 
 
 def drop(x: Any, probability: float, seeds: DropoutSeeds | None) -> Any:

@@ -74,7 +74,9 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         average=0 if config.train.ema_decay is None else weights,
         # Two arrays of float64: the random numbers, and these scaled.
         initialising=2 * 8 * max(spec.size for spec in specs),
-        activations=_FLOAT * tokens * max(_floats_per_token(model), replicas * (model.vocab_size or 0)),
+        activations=_FLOAT
+        * tokens
+        * max(_floats_per_token(model, config.train.recompute), replicas * (model.vocab_size or 0)),
     )
 
 
@@ -100,6 +102,8 @@ def require_memory(config: Config, model: ModelConfig, replicas: int, available:
             f"activations take {in_bytes(needed.activations)} of it: reduce train.batch_size (and raise "
             "train.gradient_accumulation as much) or model.context_length"
         )
+        if not config.train.recompute:
+            hint += "; or set train.recompute = true, which takes a third more time"
     else:
         hint = (
             f"the weights take {in_bytes(needed.weights)}, and training holds that several times: reduce "
@@ -127,16 +131,20 @@ def available_memory() -> int | None:
     return min(left, default=None)
 
 
-def _floats_per_token(model: ModelConfig) -> int:
+def _floats_per_token(model: ModelConfig, recompute: bool) -> int:
     """Elements that a forward pass leaves on the tape for each token."""
-    width, keys = model.d_model, model.kv_heads * model.head_dim
+    width, keys, weights = model.d_model, model.kv_heads * model.head_dim, model.n_heads * model.context_length
     # Two norms, queries, mixed values and their projection, what the feed-forward layer adds, two sums.
-    block = 8 * width + 2 * keys
+    attention = 8 * width + 2 * keys + weights
     if model.positions == "rotary":
-        block += width + keys
-    block += (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
-    block += model.n_heads * model.context_length  # attention weights
-    return model.n_layers * block + 2 * width + 2 * (model.vocab_size or 0)
+        attention += width + keys
+    block = attention + (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
+    logits = 2 * (model.vocab_size or 0)
+    if not recompute:
+        return model.n_layers * block + 2 * width + logits
+    # Only inputs are left. While a block is walked through the logits are gone; when attention's weights meet
+    # their gradient, so is the feed-forward layer with its norm, its output and its sum.
+    return (model.n_layers + 2) * width + max(block, attention + weights - 3 * width, logits)
 
 
 def _left_in_groups() -> list[int | None]:

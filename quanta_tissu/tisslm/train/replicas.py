@@ -42,17 +42,27 @@ class Replicas:
         count: Number of replicas.
         label_smoothing: As in `Decoder.loss`, for training.
         z_loss: As in `Decoder.loss`, for training.
+        recompute: As in `Decoder.loss`, for training.
 
     Attributes:
         team: The threads, free between the calls.
     """
 
-    def __init__(self, decoder: Decoder, count: int, *, label_smoothing: float = 0.0, z_loss: float = 0.0) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        count: int,
+        *,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        recompute: bool = False,
+    ) -> None:
         keep_freed_memory()
         self.decoder = decoder
         self.team = ThreadTeam(count)
         self._label_smoothing = label_smoothing
         self._z_loss = z_loss
+        self._recompute = recompute
         self._gradients = [decoder.parameters.like() for _ in range(count)]
 
     @property
@@ -155,6 +165,7 @@ class Replicas:
                 label_smoothing=self._label_smoothing,
                 z_loss=self._z_loss,
                 denominator=denominator,
+                recompute=self._recompute,
             )
             tape.backward(loss)
             for name, variable in variables.items():

@@ -122,6 +122,7 @@ class Trainer:
             self.state.replicas,
             label_smoothing=config.train.label_smoothing,
             z_loss=config.train.z_loss,
+            recompute=config.train.recompute,
         )
         try:
             self.step = TrainStep(config, self.replicas)

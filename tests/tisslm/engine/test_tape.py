@@ -201,3 +201,96 @@ def test_a_tape_keeps_the_engine_it_was_made_with():
     with engine.use("reference"):
         ops.tanh(tape.variable(np.array([1.0])))
     assert used == ["tanh"]
+
+
+def expression(tape, run):
+    """A gradient that flows through a function twice, past it, and into a variable from its surroundings."""
+    x, weight = tape.variable(np.array([0.3, -0.7])), tape.variable(np.array([1.1, 0.4]))
+
+    def function(x):
+        return ops.add(ops.tanh(ops.multiply(x, weight)), ops.multiply(weight, weight))
+
+    y = run(function, run(function, ops.multiply(x, weight)))
+    tape.backward(ops.add(ops.multiply(y, weight), x))
+    return y.value, x.grad, weight.grad
+
+
+def test_a_checkpointed_function_has_the_same_value_and_gradients():
+    recorded, checkpointed = Tape(), Tape()
+    expected = expression(recorded, lambda function, x: function(x))
+    found = expression(checkpointed, checkpointed.checkpoint)
+    nested = Tape()
+    found_nested = expression(nested, lambda f, x: nested.checkpoint(lambda x: nested.checkpoint(f, x), x))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found_nested, expected)
+
+
+def test_gradients_of_a_checkpointed_function_go_into_buffers_that_hold_some():
+    buffer = np.full(2, np.nan)
+    expected = np.zeros(2)
+    grad = None
+    for value in (0.5, 2.0):
+        tape = Tape()
+        weight = tape.variable(np.array([1.0, 3.0]), grad_buffer=buffer)
+        weight.grad = grad
+        x = tape.variable(np.full(2, value))
+        tape.backward(tape.checkpoint(lambda x, weight=weight: ops.multiply(x, weight), x))
+        expected += value
+        grad = weight.grad
+    assert grad is buffer
+    np.testing.assert_array_equal(buffer, expected)
+
+
+def test_a_checkpointed_function_that_changes_nothing_passes_the_gradient_on():
+    tape = Tape()
+    x = tape.variable(np.array([1.0, 2.0]))
+    tape.backward(ops.multiply(tape.checkpoint(lambda x: x, x), np.array([3.0, 4.0])))
+    np.testing.assert_array_equal(x.grad, [3.0, 4.0])
+
+
+def test_a_checkpointed_function_that_does_not_reach_the_loss_does_not_run_again():
+    tape, calls = Tape(), []
+    x = tape.variable(np.array([1.0]))
+    tape.checkpoint(lambda x: (calls.append(1), ops.tanh(x))[1], x)
+    tape.backward(ops.multiply(x, np.array([2.0])))
+    assert calls == [1]
+    np.testing.assert_array_equal(x.grad, [2.0])
+
+
+def test_an_error_in_a_checkpointed_function_leaves_the_tape_recording():
+    tape = Tape()
+    x = tape.variable(np.array([[1.0, 2.0]]))
+    with pytest.raises(ValueError, match="cannot split"):
+        tape.checkpoint(lambda x: ops.split(x, sizes=(1, 2))[0], x)
+    tape.backward(ops.multiply(x, x))
+    np.testing.assert_array_equal(x.grad, [[2.0, 4.0]])
+
+
+def test_a_checkpoint_keeps_nothing_and_its_second_run_is_freed_too():
+    """Of what functions saved, only that of the one being walked through is there, and in the end nothing."""
+    saved: list[weakref.ref] = []
+    alive_at_backward: list[int] = []
+
+    def forward(x):
+        saved.append(weakref.ref(mark := Saved()))
+        return x.copy(), mark
+
+    def backward(mark, dy):
+        alive_at_backward.append(sum(ref() is not None for ref in saved))
+        return (dy,)
+
+    class Watched:
+        name = "watched"
+        readable = Pair(forward, backward)
+
+        def fast_twin(self):
+            return None
+
+    tape = Tape()
+    y = tape.variable(np.array([1.0]))
+    for _ in range(3):
+        y = tape.checkpoint(lambda x: tape.apply(Watched(), (tape.apply(Watched(), (x,), {}),), {}), y)
+    assert all(ref() is None for ref in saved)
+    tape.backward(y)
+    assert alive_at_backward == [2, 1] * 3
+    assert all(ref() is None for ref in saved)

@@ -21,13 +21,17 @@ WIDE = {"context_length": 16, "d_model": 256, "n_heads": 4, "n_kv_heads": 2, "d_
 LONG = {"context_length": 256, "d_model": 32, "n_heads": 4, "n_kv_heads": 4, "d_ff": 64, "vocab_size": 300}
 
 
+def _replicas(config):
+    return Replicas(Decoder.initialise(config.model, 0), config.train.replicas, recompute=config.train.recompute)
+
+
 def peak_of_a_step(config):
     """Bytes of arrays at the peak of building a model and making a step."""
     model = config.model
     batch = Batch(*np.random.default_rng(0).integers(0, model.vocab_size, (2, 4, model.context_length)))
 
     def step():
-        with engine.use("fast"), Replicas(Decoder.initialise(model, 0), config.train.replicas) as replicas:
+        with engine.use("fast"), _replicas(config) as replicas:
             TrainStep(config, replicas)([batch], 0, 10)
 
     step()  # compiles, which takes memory of its own
@@ -47,6 +51,9 @@ def peak_of_a_step(config):
         {"model": LONG},
         {"model": {**LONG, "feed_forward": "gelu", "positions": "learned", "norm_placement": "post"}},
         {"model": {**LONG, "vocab_size": 4000, "context_length": 64}},
+        {"model": {**LONG, "n_layers": 6}, "train": {"recompute": True}},
+        {"model": {**WIDE, "n_layers": 4, "context_length": 512}, "train": {"recompute": True}},
+        {"model": {**LONG, "vocab_size": 4000, "context_length": 64}, "train": {"recompute": True}},
     ],
 )
 def test_the_estimate_is_close_to_what_a_step_takes_and_rather_low(config, sections):
@@ -84,7 +91,10 @@ def test_many_replicas_validate_many_micro_batches_at_once(config):
     ("sections", "advice"),
     [
         ({"model": WIDE}, ["model.d_model", "train.replicas = 1 saves"]),
-        ({"model": LONG}, ["train.batch_size", "train.gradient_accumulation", "model.context_length"]),
+        (
+            {"model": LONG},
+            ["train.batch_size", "train.gradient_accumulation", "model.context_length", "train.recompute = true"],
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_both_figures_and_what_to_reduce(config, sections, advice):

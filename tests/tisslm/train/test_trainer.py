@@ -10,6 +10,7 @@ import pytest
 from quanta_tissu.errors import TrainingError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm.data.batches import Batch
+from quanta_tissu.tisslm.engine import Tape
 from quanta_tissu.tisslm.train.callbacks import Callback
 from quanta_tissu.tisslm.train.replicas import Replicas
 from quanta_tissu.tisslm.train.schedules import learning_rate_factor
@@ -47,6 +48,20 @@ def test_the_result_has_the_fields_of_the_command_lines_contract(config, make_tr
         "checkpoint",
     ]
     json.dumps(summary)
+
+
+def test_recomputed_blocks_train_to_the_same_bits(config, make_trainer, monkeypatch):
+    runs, original = [], Tape.checkpoint
+    for recompute in (False, True):
+        blocks = []
+        monkeypatch.setattr(Tape, "checkpoint", lambda *given, seen=blocks: (seen.append(1), original(*given))[1])
+        settings = config(train={"recompute": recompute, "gradient_accumulation": 2}, model={"dropout": 0.2})
+        trainer = make_trainer(settings, out=f"run{len(runs)}")
+        result = trainer.run()
+        weights = trainer.replicas.decoder.parameters.flat.tobytes()
+        runs.append((result.train_loss, result.val_loss, weights, len(blocks)))
+    assert runs[0][:3] == runs[1][:3]
+    assert (runs[0][3], runs[1][3]) == (0, 6 * 2 * 2 * 2)  # steps, micro-batches, replicas, blocks
 
 
 def test_same_seed_same_losses_and_other_seed_other_losses(config, make_trainer, recorder):
