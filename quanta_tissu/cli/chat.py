@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta_tissu.cli.chat_input import Reader, make_reader
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.conversation import Conversation
 from quanta_tissu.cli.generation_options import ENGINE_OPTION, generation_options, given_settings, visible
 from quanta_tissu.errors import ConfigError, TissuError
@@ -24,7 +25,7 @@ MEANINGLESS = {"num_samples": "a chat has one answer at a time", "logprobs": "a 
 """Settings that a chat cannot have, and why."""
 
 
-@click.command("chat")
+@click.command("chat", cls=KernelCommand)
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.option("--raw", is_flag=True, help="No names: the model continues exactly what is typed.")
 @click.option("--user", default="User", show_default=True, help="Your name in the dialogue.")

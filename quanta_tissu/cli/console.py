@@ -1,6 +1,11 @@
-"""Tables on standard output. Import it only where something is shown: Rich takes a while to load."""
+"""Tables on standard output, progress on standard error.
+
+Import it only where something is shown: Rich takes a while to load.
+"""
 
 from __future__ import annotations
+
+from functools import cache
 
 from rich.console import Console
 
@@ -14,3 +19,9 @@ class OutputConsole(Console):
     def on_broken_pipe(self) -> None:
         """Let the exception through, so that the exit code is that of every other command."""
         raise
+
+
+@cache
+def error_console() -> Console:
+    """The console for progress; one for all, so that what moves at the same time shares the terminal."""
+    return Console(stderr=True, soft_wrap=True)

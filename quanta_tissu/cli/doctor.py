@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ import click
 
 from quanta_tissu import __version__
 from quanta_tissu.cli import environment
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.failures import ExitCode
 
 GIB = 1 << 30
@@ -269,7 +269,7 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-@click.command("doctor")
+@click.command("doctor", cls=KernelCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(as_json: bool) -> None:
     """Check this machine and this installation, and say what to do.
@@ -283,11 +283,6 @@ def command(as_json: bool) -> None:
       tissu doctor
       tissu doctor --json > report.json
     """
-    if not as_json:
-        # Compiling kernels takes a while the first time; say so rather than seem to hang.
-        importlib.import_module("quanta_tissu.tisslm.engine.jit").on_first_compile(
-            lambda: click.echo("compiling kernels, once on this machine …", err=True)
-        )
     checks = [examine(check) for check in CHECKS]
     statuses = {check.status for check in checks}
     worst: Status = "broken" if "broken" in statuses else "warning" if "warning" in statuses else "ok"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.verdicts import verdicts
 from quanta_tissu.errors import DataError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from quanta_tissu.tisslm.evaluate.evaluator import Evaluation
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=KernelCommand)
 @click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path))
 @click.option(
     "--data",
@@ -166,10 +167,11 @@ def _part(dataset: TokenDataset, read: Artifact, source: str, split: Split) -> _
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """A bar on standard error; none where standard error is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from quanta_tissu.cli.console import error_console
+
+    console = error_console()
     columns = (
         TextColumn("predicting"),
         BarColumn(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.generation_options import ENGINE_OPTION, generation_options, given_settings, visible
 from quanta_tissu.errors import DataError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from quanta_tissu.tisslm.language_model import LanguageModel
 
 
-@click.command("generate")
+@click.command("generate", cls=KernelCommand)
 @click.argument("checkpoint", metavar="CHECKPOINT")
 @click.option(
     "--prompt",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.wording import counted
@@ -27,7 +28,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 
 
-@click.command("gradcheck")
+@click.command("gradcheck", cls=KernelCommand)
 @click.option(
     "--op",
     "names",
@@ -77,10 +78,11 @@ def command(names: tuple[str, ...], out: Path | None, benchmark: bool, as_json: 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar on standard error that names what is being checked; none where standard error is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from quanta_tissu.cli.console import error_console
+
+    console = error_console()
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")

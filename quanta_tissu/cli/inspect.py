@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quanta_tissu.cli.compiling import KernelCommand
+
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.inspect.attention import AttentionMaps
     from quanta_tissu.tisslm.inspect.parameters import ParameterNode
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _BINS, _BARS = 40, " ▁▂▃▄▅▆▇█"
 
 
-@click.command("inspect")
+@click.command("inspect", cls=KernelCommand)
 @click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("name", required=False)
 @click.option("--attention", "prompt", metavar="PROMPT", help="Show which tokens of this text attend to which.")

@@ -17,11 +17,12 @@ def reading(title: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         A function to call with the bytes read so far.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.progress import TransferSpeedColumn as SpeedColumn
 
-    console = Console(stderr=True)
+    from quanta_tissu.cli.console import error_console
+
+    console = error_console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.cli.generation_options import ENGINE_OPTION
 from quanta_tissu.cli.verdicts import verdicts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 
 
-@click.command("train")
+@click.command("train", cls=KernelCommand)
 @click.option("--config", "config_file", metavar="FILE", help="Take the settings of a tissu.yaml.")
 @click.option("--preset", metavar="NAME", help="Start from a preset: demo, tiny or baby-gpt.")
 @click.option(
@@ -78,9 +79,7 @@ def command(
     """
     from quanta_tissu.cli.train_progress import TrainProgress
     from quanta_tissu.tisslm.config.load import load_config
-    from quanta_tissu.tisslm.engine.jit import on_first_compile
     from quanta_tissu.tisslm.train.checkpoint import load_resumable
-    from quanta_tissu.tisslm.train.reports import Message
     from quanta_tissu.tisslm.train.run import train
 
     named = {"--preset": preset, "--config": config_file}
@@ -97,7 +96,6 @@ def command(
     if out is None:
         out = resumed.run_dir if resumed is not None else _new_folder(preset, config_file)
     with TrainProgress() as progress:
-        on_first_compile(lambda: progress.on_message(Message("compiling kernels, once on this machine …")))
         result = train(config, out, resume=resumed, callbacks=[progress])
     if as_json:
         click.echo(json.dumps(result.summary()))

@@ -37,9 +37,9 @@ class TrainProgress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        from rich.console import Console
+        from quanta_tissu.cli.console import error_console
 
-        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._console = console or error_console()
         self._live: Live | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None

@@ -6,38 +6,47 @@ Importing this module does not import Numba; decorating a kernel does, and so do
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+CompileListener = Callable[[str, float | None], None]
+"""Called with a kernel's name and None before it is compiled, and with the seconds that it took afterwards."""
 
 # What LLVM may assume of floating-point arithmetic: multiply-adds may be fused and the sign of zero may change.
 # Not-a-number and infinity keep their meaning (no `nnan`, no `ninf`): a mask is -inf, and divergence must be seen.
 _FAST_MATH = frozenset({"contract", "nsz"})
 
-# Kernels call these files' functions, which become part of the kernels' compiled code.
-_SHARED_SOURCES = (Path(__file__), Path(__file__).with_name("vector_math.py"))
-
-_on_first_compile: list[Callable[[], None]] = []
+_kernels: set[Callable[..., Any]] = set()
+_listeners: list[CompileListener] = []
 
 
-def on_first_compile(listener: Callable[[], None] | None) -> None:
-    """Set what is called once, before the first kernel that the cache on disk does not hold is compiled.
+@contextmanager
+def compilations(listener: CompileListener) -> Iterator[None]:
+    """Have a listener told of every kernel that is compiled inside a `with` block, in any thread.
 
-    Compiling takes a few seconds on the first run on a machine; a program can say so. Nothing is printed unless a
-    listener is set; None removes it.
+    Compiling takes most of a second for each kernel that the cache on disk does not hold, so a program should say
+    what it is doing; nothing is printed here. Kernels are compiled one at a time, whichever threads want them. A
+    kernel that another kernel calls is compiled in the middle of it; the seconds of each are its own.
     """
-    _on_first_compile[:] = [] if listener is None else [listener]
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def kernel(function: Function) -> Function:
     """Compile a function with Numba at its first call with each combination of argument types.
 
     Kernels release Python's lock and run on one thread: replicas are what runs in parallel (see `threads.py`).
-    A kernel may call functions of its own file and of `vector_math.py`; of no other, because Numba's cache only
-    looks at the files named here. Where no cache folder is writable, kernels are compiled in every process.
+    A kernel may call functions of its own file and the engine's extensions of Numba (`vector_math.py` and its
+    like); of no other file, because the cache would not notice that they change (see `kernel_cache.py`). Where no
+    cache folder is writable, kernels are compiled in every process.
     """
     return _compile(function, _FAST_MATH)
 
@@ -54,44 +63,52 @@ def summing_kernel(function: Function) -> Function:
 def _compile(function: Function, fast_math: frozenset[str]) -> Function:
     import numba
 
-    _announce_compilation()
+    from quanta_tissu.tisslm.engine.kernel_cache import KernelCache
+
+    _announce_compilations()
     plain = inspect.unwrap(function)  # while tests run, functions arrive wrapped in a check of their annotations
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast_math))(plain)
-    try:
-        compiled.enable_caching()
-    except RuntimeError:  # no folder is writable: neither beside the source nor in the user's cache
-        return compiled  # type: ignore[no-any-return]
-    _watch_shared_sources(compiled)
+    _kernels.add(plain)
+    with suppress(RuntimeError):  # no folder is writable: neither beside the source nor in the user's cache
+        compiled._cache = KernelCache(plain)
     return compiled  # type: ignore[no-any-return]
 
 
-def _watch_shared_sources(compiled: Any) -> None:
-    """Make the cache of a kernel stale when a shared source changes, not only its own file.
-
-    Numba compares one stamp of the source file; there is no public way to add to it.
-    """
-    index = compiled._cache._cache_file
-    index._source_stamp = (index._source_stamp, _shared_stamp())
-
-
 @cache
-def _shared_stamp() -> tuple[tuple[float, int], ...]:
-    stats = [path.stat() for path in _SHARED_SOURCES if path.exists()]
-    return tuple((stat.st_mtime, stat.st_size) for stat in stats)
-
-
-@cache
-def _announce_compilation() -> None:
-    """Have Numba call the listener; done once, when the first kernel is defined."""
+def _announce_compilations() -> None:
+    """Have Numba call the listeners; done once, when the first kernel is defined."""
     from numba.core import event
 
     class Announcer(event.Listener):  # type: ignore[misc]
+        def __init__(self) -> None:
+            # Of each kernel under way: when it began, and the seconds of the kernels inside it. Numba compiles
+            # under one lock, so all of them belong to one thread.
+            self._under_way: list[list[float]] = []
+
         def on_start(self, event: Any) -> None:
-            ours = event.data["dispatcher"].py_func.__module__.startswith("quanta_tissu.")
-            if ours and _on_first_compile:
-                _on_first_compile.pop()()
+            if name := _name(event):
+                self._under_way.append([time.perf_counter(), 0.0])
+                _tell(name, None)
 
         def on_end(self, event: Any) -> None:
-            pass
+            if name := _name(event):
+                began, inside = self._under_way.pop()
+                seconds = time.perf_counter() - began
+                if self._under_way:
+                    self._under_way[-1][1] += seconds
+                _tell(name, seconds - inside)
 
     event.register("numba:compile", Announcer())
+
+
+def _name(event: Any) -> str | None:
+    """`gelu.forward` for the kernel `_forward` in gelu.py; None for what is no kernel."""
+    function = event.data["dispatcher"].py_func
+    if function not in _kernels:  # a function that a kernel has compiled into it, or one of another library
+        return None
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__.lstrip('_')}"
+
+
+def _tell(name: str, seconds: float | None) -> None:
+    for listener in list(_listeners):
+        listener(name, seconds)

@@ -1,4 +1,4 @@
-"""How kernels are compiled: cached on disk, announced once, and working without a cache folder."""
+"""How kernels are compiled: cached on disk, announced one by one, and working without a cache folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from quanta_tissu.tisslm.engine.jit import kernel, on_first_compile, summing_kernel
+from quanta_tissu.tisslm.engine.jit import compilations, kernel, summing_kernel
 
 
 def run(code, **environment):
@@ -29,44 +29,68 @@ USE_A_KERNEL = """
     import numpy as np
     from quanta_tissu.tisslm import engine
     from quanta_tissu.tisslm.engine import flat, jit
-    jit.on_first_compile(lambda: print("compiling"))
-    with engine.use("fast"):
+    def hear(kernel, seconds):
+        print(kernel, "begins" if seconds is None else "done" if seconds > 0 else "?")
+    with engine.use("fast"), jit.compilations(hear):
         print(flat.squared_norm(np.ones(3)))
         print(flat.squared_norm(np.ones(3, np.float32)))
 """
 
 
-def test_first_compilation_is_announced_once_and_never_with_a_warm_cache(tmp_path):
+def test_every_compilation_is_announced_and_none_with_a_warm_cache(tmp_path):
     cold = run(USE_A_KERNEL, NUMBA_CACHE_DIR=str(tmp_path))
     warm = run(USE_A_KERNEL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert cold.split() == ["compiling", "3.0", "3.0"]
+    begins, done = "flat_kernels.squared_norm begins", "flat_kernels.squared_norm done"
+    assert cold.splitlines() == [begins, done, "3.0", begins, done, "3.0"]
     assert warm.split() == ["3.0", "3.0"]
 
 
-def test_a_listener_can_be_removed():
+def test_kernels_inside_kernels_have_seconds_of_their_own():
     heard = []
-    on_first_compile(lambda: heard.append(1))
-    on_first_compile(None)
-    kernel(lambda x: x + 1)(1.0)
+
+    @kernel
+    def inner(x):
+        return x + 1
+
+    @kernel
+    def outer(x):
+        return 2 * inner(x)
+
+    with compilations(lambda name, seconds: heard.append((name, seconds))):
+        assert outer(np.float32(2)) == 6
+    names = [(name, seconds is None) for name, seconds in heard]
+    assert names == [
+        ("test_jit.outer", True),
+        ("test_jit.inner", True),
+        ("test_jit.inner", False),
+        ("test_jit.outer", False),
+    ]
+    assert all(seconds > 0 for _, seconds in heard if seconds is not None)
+
+
+def test_a_listener_hears_nothing_after_its_block_nor_of_functions_that_are_no_kernels():
+    import numba
+
+    heard = []
+    with compilations(lambda name, seconds: heard.append(name)):
+        numba.njit(lambda x: x + 1)(1.0)
+    kernel(lambda x: x + 2)(1.0)
     assert heard == []
 
 
-def test_cache_goes_stale_when_a_shared_source_changes(tmp_path):
-    change = "import os; from quanta_tissu.tisslm.engine import jit; jit._shared_stamp = lambda: 'changed'\n"
-    run(USE_A_KERNEL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert "compiling" in run(change + textwrap.dedent(USE_A_KERNEL), NUMBA_CACHE_DIR=str(tmp_path))
-
-
-def test_kernels_work_where_no_cache_folder_is_writable(monkeypatch):
-    from numba.core import caching
-
-    monkeypatch.setattr(caching.FunctionCache._impl_class, "_locator_classes", [])
+def test_a_compilation_that_fails_ends_for_the_listener_too():
+    heard = []
 
     @kernel
-    def double(x):
-        return 2 * x
+    def wrong(x):
+        return x.no_such_attribute
 
-    assert double(np.float32(4)) == 8
+    with (
+        compilations(lambda name, seconds: heard.append(seconds is None)),
+        pytest.raises(Exception, match="no_such"),
+    ):
+        wrong(1.0)
+    assert heard == [True, False]
 
 
 def test_kernels_run_the_code_inside_a_wrapper():

@@ -1,0 +1,109 @@
+"""The cache of compiled kernels: what is in it, and that nothing wrong with it stops a kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from quanta_tissu.tisslm.engine.jit import kernel
+from quanta_tissu.tisslm.engine.kernel_cache import KernelCache, cache_state
+
+USE_A_KERNEL = """
+    import numpy as np
+    from quanta_tissu.tisslm.engine import flat_kernels, jit
+    from quanta_tissu.tisslm.engine.kernel_cache import cache_state
+    heard = []
+    with jit.compilations(lambda name, seconds: heard.append(name)):
+        assert flat_kernels.squared_norm(np.ones(3, np.float32)) == 3
+    state = cache_state()
+    print(bool(heard), state.kernels, state.nbytes)
+"""
+CHANGE_A_SHARED_SOURCE = """
+    from quanta_tissu.tisslm.engine import kernel_cache
+    kernel_cache._shared_stamp = lambda: "changed"
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Use a kernel in a fresh process; tell whether it was compiled, and kernels and bytes in the cache."""
+
+    def start(code="", folder=tmp_path) -> tuple[bool, int, int]:
+        program = textwrap.dedent(code) + textwrap.dedent(USE_A_KERNEL)
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+        result = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        compiled, kernels, nbytes = result.stdout.split()
+        return compiled == "True", int(kernels), int(nbytes)
+
+    return start
+
+
+def test_the_cache_is_counted(run):
+    compiled, kernels, nbytes = run()
+    assert (compiled, kernels) == (True, 1)
+    assert nbytes > 1000
+    assert run() == (False, 1, nbytes)
+
+
+def test_it_goes_stale_when_a_shared_source_changes(run):
+    run()
+    compiled, kernels, _ = run(CHANGE_A_SHARED_SOURCE)
+    assert (compiled, kernels) == (True, 1)
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_files_are_replaced(run, tmp_path, kind):
+    run()
+    (file,) = tmp_path.rglob(f"*.{kind}")
+    file.write_bytes(file.read_bytes()[:20])
+    assert run()[:2] == (True, 1)
+    assert run()[:2] == (False, 1)
+
+
+def test_a_kernel_under_the_number_of_another_one_is_not_taken(run, tmp_path):
+    """Two processes that compile at the same time number their files alike."""
+    run()
+    (mine,) = tmp_path.rglob("*.nbc")
+    run("import numpy, quanta_tissu.tisslm.engine.flat_kernels as kernels; kernels.squared_norm(numpy.ones(3))")
+    (other,) = set(tmp_path.rglob("*.nbc")) - {mine}
+    mine.write_bytes(other.read_bytes())
+    assert run()[0]
+
+
+def test_a_folder_that_cannot_be_made_is_passed_over(run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    compiled, kernels, _ = run(folder=tmp_path / "file" / "cache")
+    assert compiled in (True, False)  # what the next folder holds is not ours to say
+    assert kernels > 0
+
+
+def test_kernels_work_where_no_folder_is_writable(monkeypatch):
+    monkeypatch.setattr(KernelCache._impl_class, "_locator_classes", [])
+
+    @kernel
+    def double(x):
+        return 2 * x
+
+    assert double(np.float32(4)) == 8
+    state = cache_state()
+    assert (state.folders, state.kernels, state.nbytes) == ((), 0, 0)
+
+
+def test_kernels_work_when_the_disk_fills_up(monkeypatch, tmp_path):
+    def full(self, sig, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(KernelCache.__mro__[1], "save_overload", full)
+
+    @kernel
+    def triple(x):
+        return 3 * x
+
+    assert triple(np.float32(4)) == 12
