@@ -30,12 +30,12 @@ from quanta_tissu.tisslm.artifact import Artifact
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
-from quanta_tissu.tisslm.train.step import TrainStep
+from quanta_tissu.tisslm.train.differentiator import Snapshot
+from quanta_tissu.tisslm.train.step import WEIGHTS, TrainStep
 
 STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
 FORMAT = "tissu-trainer-1"
 BEST, STEP_PREFIX, ABANDONED_PREFIX = "best", "step-", "abandoned-step-"
-_WEIGHTS = "parameters"
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Resumed:
                 hint="resume with the optimizer of the run, or start a new run in another folder",
             )
         buffers = dict(self.buffers)
-        weights = buffers.pop(_WEIGHTS, None)
+        weights = buffers.pop(WEIGHTS, None)
         if (weights is not None) != (step.average is not None):
             raise CheckpointError(
                 f"the checkpoint {self.artifact.directory} was trained "
@@ -159,8 +159,8 @@ class Resumed:
             if weights.shape != current.parameters.flat.shape:
                 raise CheckpointError(f"{OPTIMIZER} in {self.artifact.directory} belongs to another architecture")
             np.copyto(current.parameters.flat, weights)
-            np.copyto(step.average.average, saved.parameters.flat)
-            step.average.updates = self.state.average_updates
+            step.average.load(saved.parameters.flat, self.state.average_updates)
+        step.replicas.from_host()
         step.restore_spike_windows(self.state.spike_windows)
 
 
@@ -218,17 +218,15 @@ class Checkpoints:
         """
         state.optimizer_steps = step.optimizer.steps
         state.spike_windows = step.spike_windows()
-        buffers = step.optimizer.state_dict()
         if step.average is not None:
             state.average_updates = step.average.updates
-            buffers[_WEIGHTS] = step.replicas.decoder.parameters.flat
         directory = self.run_dir / f"{STEP_PREFIX}{state.step}"
-        self._write(
-            directory,
-            step,
-            state,
-            {STATE: state.to_json(), OPTIMIZER: lambda path: artifact.save_tensors(path, buffers)},
-        )
+        snapshot = step.snapshot()
+
+        def write_buffers(path: Path) -> None:
+            artifact.save_tensors(path, snapshot.buffers)
+
+        self._write(directory, step, snapshot, state, {STATE: state.to_json(), OPTIMIZER: write_buffers})
         for old in rolling_checkpoints(self.run_dir)[: -self._keep]:
             _remove(old)
         return directory
@@ -243,11 +241,13 @@ class Checkpoints:
         """
         loss = state.best_val_loss
         if loss is None or self._best_loss is None or loss < self._best_loss:
-            self._write(self.best, step, state, {})
+            self._write(self.best, step, step.snapshot(), state, {})
             self._best_loss = loss
         return self.best
 
-    def _write(self, directory: Path, step: TrainStep, state: TrainerState, extra: Mapping[str, Any]) -> None:
+    def _write(
+        self, directory: Path, step: TrainStep, snapshot: Snapshot, state: TrainerState, extra: Mapping[str, Any]
+    ) -> None:
         metrics = {
             "step": state.step,
             "tokens": state.tokens,
@@ -261,7 +261,7 @@ class Checkpoints:
                 step.replicas.decoder,
                 self._tokenizer,
                 self._config,
-                parameters=step.evaluated_parameters,
+                parameters=snapshot.evaluated,
                 extra_files=extra,
                 metrics=metrics,
                 data_manifest=self._data_manifest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 1 << 16
@@ -39,3 +40,12 @@ class WeightAverage:
         for start in range(0, self.average.size, _CHUNK):
             average = self.average[start : start + _CHUNK]
             average += rest * (self.parameters[start : start + _CHUNK] - average)
+
+    def host(self) -> NDArray[Any]:
+        """The average; not copied."""
+        return self.average
+
+    def load(self, average: NDArray[Any], updates: int) -> None:
+        """Take over the average of a checkpoint."""
+        np.copyto(self.average, average)
+        self.updates = updates

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
+from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.engine import Tape, flat
 from quanta_tissu.tisslm.engine.memory import keep_freed_memory
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A loss over many batches.
-
-    Attributes:
-        loss: Mean over all predicted tokens, in nats.
-        tokens: Number of predicted tokens.
-    """
-
-    loss: float
-    tokens: int
+from quanta_tissu.tisslm.train.clipping import clip_by_value
+from quanta_tissu.tisslm.train.differentiator import Evaluation
+from quanta_tissu.tisslm.train.ema import WeightAverage
+from quanta_tissu.tisslm.train.optimizers import Optimizer, make_optimizer
 
 
 class Replicas:
@@ -129,6 +120,35 @@ class Replicas:
         """Sum of squares of all gradients, shared out among the threads."""
         work = [partial(flat.squared_norm, gradients.flat[span]) for span in self._spans()]
         return math.fsum(self.team.run(work))
+
+    def validate(
+        self, batches: Iterable[Batch], average: WeightAverage | None, cancelled: Callable[[], bool]
+    ) -> Evaluation | None:
+        """Evaluate with the average of the weights if there is one."""
+        parameters = None if average is None else self.decoder.parameters.like(average.average)
+        return self.evaluate(batches, parameters=parameters, cancelled=cancelled)
+
+    def make_optimizer(self, config: OptimizerConfig) -> Optimizer:
+        """The configured optimizer, which shares out its work among the threads."""
+        return make_optimizer(config, self.decoder.parameters, team=self.team)
+
+    def make_average(self, decay: float) -> WeightAverage:
+        """A moving average of the parameters."""
+        return WeightAverage(self.decoder.parameters.flat, decay)
+
+    def clip_by_value(self, gradients: Parameters, limit: float) -> None:
+        """Clip every element in place."""
+        clip_by_value(gradients.flat, limit)
+
+    def host_gradients(self, gradients: Parameters) -> Parameters:
+        """The gradients: they are arrays already."""
+        return gradients
+
+    def to_host(self) -> None:
+        """Nothing: the weights are the decoder's arrays."""
+
+    def from_host(self) -> None:
+        """Nothing: the weights are the decoder's arrays."""
 
     def close(self) -> None:
         """End the threads."""

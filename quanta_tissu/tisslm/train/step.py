@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.data.batches import Batch
-from quanta_tissu.tisslm.model import Parameters
-from quanta_tissu.tisslm.train.clipping import clip_by_value, norm_scale
-from quanta_tissu.tisslm.train.ema import WeightAverage
+from quanta_tissu.tisslm.train.clipping import norm_scale
+from quanta_tissu.tisslm.train.differentiator import Differentiator, Evaluation, Snapshot
 from quanta_tissu.tisslm.train.guard import SpikeDetector, require_finite
-from quanta_tissu.tisslm.train.optimizers import make_optimizer
-from quanta_tissu.tisslm.train.replicas import Replicas
 from quanta_tissu.tisslm.train.schedules import learning_rate_factor
+
+WEIGHTS = "parameters"
+"""Buffer of a checkpoint that holds the weights themselves, where the model in it is their average."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class StepOutcome:
         loss: Training loss of the batch, in nats per token.
         gradient_norm: Global norm of the gradient before clipping by norm.
         learning_rate: The optimizer's learning rate.
-        gradients: The gradients, until the next step overwrites them.
+        gradients: The gradients, as `Differentiator.host_gradients` takes them, until the next step.
         skipped: Why the update was left out; None if it was made.
     """
 
     loss: float
     gradient_norm: float
     learning_rate: float
-    gradients: Parameters
+    gradients: Any
     skipped: str | None = None
 
 
@@ -42,20 +42,19 @@ class TrainStep:
 
     Args:
         config: The sections `optimizer`, `schedule` and `train` are used.
-        replicas: They differentiate the loss, and lend their threads to the optimizer.
+        replicas: They hold the weights, differentiate the loss, and make the optimizer.
 
     Attributes:
         optimizer: The update rule and its state.
         average: Moving average of the weights, if the configuration asks for one.
     """
 
-    def __init__(self, config: Config, replicas: Replicas) -> None:
-        parameters = replicas.decoder.parameters
+    def __init__(self, config: Config, replicas: Differentiator) -> None:
         self.config = config
         self.replicas = replicas
-        self.optimizer = make_optimizer(config.optimizer, parameters, team=replicas.team)
+        self.optimizer = replicas.make_optimizer(config.optimizer)
         decay = config.train.ema_decay
-        self.average = None if decay is None else WeightAverage(parameters.flat, decay)
+        self.average = None if decay is None else replicas.make_average(decay)
         threshold = config.train.spike_threshold
         names = [] if threshold is None else ["loss", "gradient norm"]
         self._detectors = {name: SpikeDetector(threshold or 0.0) for name in names}
@@ -74,7 +73,7 @@ class TrainStep:
         train = self.config.train
         loss, gradients = self.replicas.loss_and_gradients(batches, dropout=(train.seed, step))
         if train.clip_value is not None:
-            clip_by_value(gradients.flat, train.clip_value)
+            self.replicas.clip_by_value(gradients, train.clip_value)
         norm = math.sqrt(self.replicas.squared_norm(gradients))
         require_finite(step + 1, loss, norm)
         factor = learning_rate_factor(self.config.schedule, step, total_steps)
@@ -88,11 +87,17 @@ class TrainStep:
                 self.average.update()
         return outcome
 
-    @property
-    def evaluated_parameters(self) -> Parameters:
-        """The weights that are evaluated and saved: their average if there is one."""
-        parameters = self.replicas.decoder.parameters
-        return parameters if self.average is None else parameters.like(self.average.average)
+    def validate(self, batches: Iterable[Batch], cancelled: Callable[[], bool]) -> Evaluation | None:
+        """Evaluate the weights, or their average if there is one; None if that was cancelled."""
+        return self.replicas.validate(batches, self.average, cancelled)
+
+    def snapshot(self) -> Snapshot:
+        """Weights and buffers for a checkpoint; they are valid until the next step."""
+        self.replicas.to_host()
+        weights, buffers = self.replicas.decoder.parameters, self.optimizer.state_dict()
+        if self.average is None:
+            return Snapshot(weights, buffers)
+        return Snapshot(weights.like(self.average.host()), buffers | {WEIGHTS: weights.flat})
 
     def spike_windows(self) -> dict[str, list[float]]:
         """State of the spike detectors, for a checkpoint."""

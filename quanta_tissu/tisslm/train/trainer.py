@@ -267,11 +267,7 @@ class Trainer:
         """Validate, and save the weights if they are the best so far; a stop request cancels it."""
         state, began = self.state, perf_counter()
         with np.errstate(all="ignore"):
-            found = self.replicas.evaluate(
-                self.data.validation(),
-                parameters=self.step.evaluated_parameters,
-                cancelled=lambda: self._interrupts.requested,
-            )
+            found = self.step.validate(self.data.validation(), lambda: self._interrupts.requested)
         if found is None:
             return
         if not math.isfinite(found.loss):

@@ -97,7 +97,7 @@ def test_validation_is_the_mean_over_tokens_without_dropout(config, make_trainer
     )
     trainer = make_trainer(settings, callbacks=[recorder])
     trainer.run()
-    weights = trainer.step.evaluated_parameters
+    weights = trainer.step.snapshot().evaluated
     with Replicas(trainer.replicas.decoder, 1) as single:
         expected = single.evaluate(trainer.data.validation(), parameters=weights)
     assert recorder.evaluations[-1].val_loss == pytest.approx(expected.loss, rel=1e-6)
