@@ -87,7 +87,7 @@ class Compilation:
             self._live = Live(
                 self, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False
             )
-            self._live.start()
+            self._live.start(refresh=True)
 
     def _hide(self) -> None:
         """Leave the terminal to what is printed next."""

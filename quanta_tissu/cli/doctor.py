@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -20,6 +21,8 @@ from quanta_tissu import __version__
 from quanta_tissu.cli import environment
 from quanta_tissu.cli.compiling import KernelCommand
 from quanta_tissu.cli.failures import ExitCode
+from quanta_tissu.errors import MissingDependencyError
+from quanta_tissu.tisslm.wording import counted, in_bytes
 
 GIB = 1 << 30
 Status = Literal["ok", "warning", "broken"]
@@ -93,9 +96,9 @@ def check_numpy() -> Check:
 
 def check_numba() -> Check:
     """Numba, which the fast engine needs."""
-    if environment.package_version("numba") is None:
+    if not _has_numba():
         remedy = "`pip install numba` gives the fast engine; the reference engine works without"
-        return Check("Numba", "warning", "not installed: only the reference engine", remedy)
+        return Check("Numba", "warning", "not installed: everything runs on the reference engine", remedy)
     import numba
 
     return Check("Numba", "ok", f"{numba.__version__}", values={"numba": numba.__version__})
@@ -110,19 +113,25 @@ def check_optional() -> Check:
 
 
 def check_kernel_cache() -> Check:
-    """Whether compiled kernels can be kept between runs."""
-    beside = Path(__file__).parents[1] / "tisslm" / "ops" / "kernels"
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    folders = [Path(named)] if named else [beside, Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))]
-    for folder in folders:
-        if _writable(folder):
-            return Check("Kernel cache", "ok", f"{folder} is writable")
-    return Check(
-        "Kernel cache",
-        "warning",
-        f"not writable: {', '.join(map(str, folders))}; kernels are compiled again in every run",
-        "set NUMBA_CACHE_DIR to a folder you may write to",
-    )
+    """Where compiled kernels are kept between runs, and how many there are."""
+    if not _has_numba():
+        return Check("Kernel cache", "ok", "not needed: the reference engine has nothing to compile")
+    from quanta_tissu.tisslm.engine.kernel_cache import cache_state
+
+    state = cache_state()
+    values = {"folders": [str(f) for f in state.folders], "kernels": state.kernels, "bytes": state.nbytes}
+    if not state.folders:
+        return Check(
+            "Kernel cache",
+            "warning",
+            "no folder is writable; kernels are compiled again in every run",
+            "set NUMBA_CACHE_DIR to a folder you may write to",
+            values,
+        )
+    detail = f"{counted(state.kernels, 'kernel')} ready, {in_bytes(state.nbytes)}, in {state.common_folder}"
+    if not state.kernels:
+        detail += "; the first run compiles what it needs, `tissu doctor --warm` all of them"
+    return Check("Kernel cache", "ok", detail, values=values)
 
 
 def check_disk() -> Check:
@@ -162,7 +171,7 @@ def check_engines() -> Check:
     """The fast engine's gradients against the reference engine's, in float32."""
     import numpy as np
 
-    if environment.package_version("numba") is None:
+    if not _has_numba():
         return Check("Engines", "warning", "the fast engine is not available", "`pip install numba`")
     decoder, _ = _tiny_model(np.float32)
     reference, fast = _gradient(decoder, "reference"), _gradient(decoder, "fast")
@@ -259,6 +268,10 @@ def _tokens() -> tuple[Any, Any]:
     return ids[:, :-1], ids[:, 1:]
 
 
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
 def _writable(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent  # it would be created there
@@ -270,8 +283,9 @@ def _writable(folder: Path) -> bool:
 
 
 @click.command("doctor", cls=KernelCommand)
+@click.option("--warm", is_flag=True, help="Compile all kernels now instead, so that no later run has to.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def command(as_json: bool) -> None:
+def command(warm: bool, as_json: bool) -> None:
     """Check this machine and this installation, and say what to do.
 
     Looks at Python, cores, memory, NumPy with its BLAS, Numba, optional libraries and disk; proves a tiny model's
@@ -281,8 +295,12 @@ def command(as_json: bool) -> None:
     \b
     Examples:
       tissu doctor
+      tissu doctor --warm
       tissu doctor --json > report.json
     """
+    if warm:
+        _warm(as_json)
+        return
     checks = [examine(check) for check in CHECKS]
     statuses = {check.status for check in checks}
     worst: Status = "broken" if "broken" in statuses else "warning" if "warning" in statuses else "ok"
@@ -292,6 +310,47 @@ def command(as_json: bool) -> None:
         _print(checks, worst)
     if worst == "broken":
         click.get_current_context().exit(ExitCode.FAILURE)
+
+
+def _warm(as_json: bool) -> None:
+    """Compile all kernels and say what came of it."""
+    if not _has_numba():
+        raise MissingDependencyError(
+            "there are no kernels to compile: Numba is not installed, so everything runs on the reference engine",
+            hint="`pip install numba` gives the fast engine",
+        )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from quanta_tissu.cli.console import error_console
+    from quanta_tissu.cli.warm import warm
+    from quanta_tissu.tisslm.engine.jit import compilations
+    from quanta_tissu.tisslm.engine.kernel_cache import cache_state
+
+    compiled: list[float] = []
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    console = error_console()
+    start = time.perf_counter()
+    with (
+        compilations(lambda _, seconds: None if seconds is None else compiled.append(seconds)),
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("")
+        warm(lambda done, total, name: bar.update(task, completed=done, total=total, description=name))
+    seconds, state = time.perf_counter() - start, cache_state()
+    if as_json:
+        report: dict[str, Any] = {"compiled": len(compiled), "compile_seconds": sum(compiled), "seconds": seconds}
+        report |= {"kernels": state.kernels, "bytes": state.nbytes, "folders": list(map(str, state.folders))}
+        click.echo(json.dumps(report))
+        return
+    if compiled:
+        click.echo(f"compiled {counted(len(compiled), 'kernel')} in {seconds:.0f} s")
+    else:
+        click.echo(f"all kernels were compiled before (looking took {seconds:.0f} s)")
+    if state.folders:
+        size = in_bytes(state.nbytes)
+        click.echo(f"cache: {counted(state.kernels, 'kernel')} ready, {size}, in {state.common_folder}")
+    else:
+        click.echo("no folder can be written to, so other runs compile again: set NUMBA_CACHE_DIR to one that can")
 
 
 def _print(checks: list[Check], worst: Status) -> None:

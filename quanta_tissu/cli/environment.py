@@ -38,8 +38,8 @@ def engine_line() -> str:
     """The default engine: `fast engine with Numba 0.61` or `reference engine`."""
     from quanta_tissu.tisslm.engine.engines import current
 
-    numba = package_version("numba")
-    return f"{current().name} engine" + (f" with Numba {numba}" if numba else "")
+    name = current().name
+    return f"{name} engine" + (f" with Numba {package_version('numba')}" if name == "fast" else "")
 
 
 def total_memory() -> int | None:

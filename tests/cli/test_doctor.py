@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from quanta_tissu.cli import doctor, environment
 from quanta_tissu.cli.doctor import CHECKS, Check, examine
+from quanta_tissu.tisslm.engine import kernel_cache
+from quanta_tissu.tisslm.engine.kernel_cache import CacheState
 from quanta_tissu.tisslm.train import memory
 
 
@@ -65,8 +68,7 @@ class TestFindings:
         assert json.loads(tissu("doctor", "--json").out)["status"] == "broken"
 
     def test_without_numba_there_is_advice_but_nothing_is_broken(self, monkeypatch):
-        real = environment.package_version
-        monkeypatch.setattr(environment, "package_version", lambda name: None if name == "numba" else real(name))
+        monkeypatch.setitem(sys.modules, "numba", None)
         for check in (doctor.check_numba(), doctor.check_engines()):
             assert check.status == "warning"
             assert "pip install numba" in check.remedy
@@ -91,16 +93,28 @@ class TestFindings:
         check = doctor.check_disk()
         assert check.status == "broken"
         assert "--out" in check.remedy
-        assert doctor.check_kernel_cache().status == "warning"
+
+    def test_without_a_folder_for_kernels_there_is_advice(self, monkeypatch):
+        monkeypatch.setattr(kernel_cache, "cache_state", lambda: CacheState((), 0, 0))
+        check = doctor.check_kernel_cache()
+        assert check.status == "warning"
+        assert "NUMBA_CACHE_DIR" in check.remedy
 
     def test_little_room_on_the_disk_is_a_warning(self, monkeypatch):
         usage = doctor.shutil.disk_usage(".")._replace(free=1 << 20)
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
         assert doctor.check_disk().status == "warning"
 
-    def test_the_cache_folder_can_be_named(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "deep" / "cache"))
-        assert str(tmp_path / "deep" / "cache") in doctor.check_kernel_cache().detail
+    def test_the_cache_is_described(self, tmp_path, monkeypatch):
+        state = CacheState((tmp_path / "a", tmp_path / "b"), 3, 5000)
+        monkeypatch.setattr(kernel_cache, "cache_state", lambda: state)
+        check = doctor.check_kernel_cache()
+        assert check.detail == f"3 kernels ready, 5.0 kB, in {tmp_path}"
+        assert check.values["kernels"] == 3
+
+    def test_an_empty_cache_says_how_to_fill_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(kernel_cache, "cache_state", lambda: CacheState((tmp_path,), 0, 0))
+        assert "--warm" in doctor.check_kernel_cache().detail
 
     def test_a_place_where_nothing_can_be_written_is_recognised(self, tmp_path):
         (tmp_path / "file").write_text("in the way")

@@ -6,6 +6,7 @@ is set, `__pycache__` beside the source, and a folder of the user's cache.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class CacheState:
     folders: tuple[Path, ...]
     kernels: int
     nbytes: int
+
+    @property
+    def common_folder(self) -> Path | None:
+        """The folder that all of it is below."""
+        return Path(os.path.commonpath(self.folders)) if self.folders else None
 
 
 def cache_state() -> CacheState:
