@@ -159,6 +159,29 @@ class Decoder:
         """Parameters, FLOPs and bytes by part."""
         return summarise(self.config, self.parameters)
 
+    def check(self, ids: NDArray[np.integer[Any]], positions: NDArray[np.integer[Any]]) -> None:
+        """Refuse token ids (B, T) and positions that the model does not have; `forward` does so by itself.
+
+        Raises:
+            ConfigError: An id lies outside the vocabulary, a position outside the context, or the shape is another.
+        """
+        if ids.ndim != 2:
+            raise ConfigError(
+                f"token ids must have shape (batch, time); they have shape {ids.shape}",
+                hint="put one row of ids in a list: [ids]",
+            )
+        if ids.size and (ids.min() < 0 or ids.max() >= (self.config.vocab_size or 0)):
+            raise ConfigError(
+                f"token ids must lie in [0, {self.config.vocab_size}); they range from {ids.min()} to {ids.max()}",
+                hint="encode the text with the tokenizer that belongs to this model",
+            )
+        if positions.size and (positions.min() < 0 or positions.max() >= self.config.context_length):
+            outside = positions.min() if positions.min() < 0 else positions.max()
+            raise ConfigError(
+                f"position {outside} is outside the context of {self.config.context_length} tokens",
+                hint="shorten the input, or train with a larger model.context_length",
+            )
+
     def _prepare(
         self,
         ids: NDArray[np.integer[Any]],
@@ -170,25 +193,10 @@ class Decoder:
         record: Recorder | None,
     ) -> ForwardPass:
         """Check what was given and gather it."""
-        if ids.ndim != 2:
-            raise ConfigError(
-                f"token ids must have shape (batch, time); they have shape {ids.shape}",
-                hint="put one row of ids in a list: [ids]",
-            )
-        if ids.size and (ids.min() < 0 or ids.max() >= (self.config.vocab_size or 0)):
-            raise ConfigError(
-                f"token ids must lie in [0, {self.config.vocab_size}); they range from {ids.min()} to {ids.max()}",
-                hint="encode the text with the tokenizer that belongs to this model",
-            )
         start = 0 if cache is None else cache.length
         if positions is None:
-            positions = np.arange(start, start + ids.shape[1])[None]
-        if positions.size and (positions.min() < 0 or positions.max() >= self.config.context_length):
-            outside = positions.min() if positions.min() < 0 else positions.max()
-            raise ConfigError(
-                f"position {outside} is outside the context of {self.config.context_length} tokens",
-                hint="shorten the input, or train with a larger model.context_length",
-            )
+            positions = np.arange(start, start + (ids.shape[1] if ids.ndim == 2 else 0))[None]
+        self.check(ids, positions)
         if padding is not None and padding.shape != (len(ids), start + ids.shape[1]):
             raise ConfigError(
                 f"padding has shape {padding.shape}; for the cached and new tokens it must be "
