@@ -1,4 +1,4 @@
-"""How freed memory is kept for the next step.
+"""How memory is kept for the next step.
 
 A training step allocates and frees the same large arrays as the step before. By default the GNU C library gives
 every freed array of more than about 128 KiB back to the system, and the next step pays for getting it again: the
@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 # Parameters of mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # the library accepts no more (on 64-bit systems)
 _NEVER_TRIM = 2**31 - 1
+
+_own = threading.local()
 
 
 @cache
@@ -41,3 +49,17 @@ def keep_freed_memory() -> bool:
     )
     accepted = [library.mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(accepted)
+
+
+def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array for the moment, in memory that the thread keeps: the next call in this thread hands it out again.
+
+    For arrays that may be larger than what `keep_freed_memory` keeps. Whoever asks must be done with the array
+    before anything else in the thread may ask, so it is never returned or saved. Its elements are arbitrary.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory: NDArray[np.uint8] | None = getattr(_own, "memory", None)
+    if memory is None or memory.nbytes < size:
+        _own.memory = None  # or both would be there at once
+        _own.memory = memory = np.empty(size, np.uint8)
+    return memory[:size].view(dtype).reshape(shape)

@@ -38,6 +38,7 @@ CASES: dict[str, tuple[tuple[tuple[int, ...] | None, ...], dict[str, Any]]] = {
     "gelu_tanh": (((B, T, F),), {}),
     "layer_norm": (((B, T, D), (D,), (D,)), {"eps": 1e-5}),
     "linear": (((B, T, D), (F, D), None), {}),
+    "linear_cross_entropy": (((B, T, D), (V, D)), {"targets": _IDS}),
     "multiply": (((B, T, D), (B, T, D)), {}),
     "power": (((B, T, D),), {"exponent": 2}),
     "relu": (((B, T, F),), {}),

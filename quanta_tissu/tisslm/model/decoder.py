@@ -107,20 +107,29 @@ class Decoder:
                 another shape than the tokens.
         """
         run = self._prepare(ids, params, cache, padding, positions, dropout, record)
+        return ops.linear(self._hidden(ids, run, last_only, recompute), self._output_matrix(run))
+
+    def _hidden(
+        self, ids: NDArray[np.integer[Any]], run: ForwardPass, last_only: bool = False, recompute: bool = False
+    ) -> Any:
+        """What the output matrix turns into logits: (B, T, D), or (B, 1, D)."""
         x = ops.embedding(run.params[EMBEDDING], ids=ids)
         x = self.positions.embed(x, run)
         x = drop(x, self.config.dropout_of("embedding"), run.dropout)
-        _record(x, record)
+        _record(x, run.recorder)
         for block in self.blocks:
             x = recomputed(block, x, run) if recompute else block(x, run)
-            _record(x, record)
+            _record(x, run.recorder)
         if last_only:
             x = x[:, -1:]
         if self.final_norm is not None:
             x = self.final_norm(x, run)
-        if cache is not None:
-            cache.advance(ids.shape[1])
-        return ops.linear(x, run.params[EMBEDDING if self.config.tie_embeddings else HEAD])
+        if run.cache is not None:
+            run.cache.advance(ids.shape[1])
+        return x
+
+    def _output_matrix(self, run: ForwardPass) -> Any:
+        return run.params[EMBEDDING if self.config.tie_embeddings else HEAD]
 
     def loss(
         self,
@@ -146,9 +155,10 @@ class Decoder:
             denominator: What the summed loss is divided by; the number of targets that count by default.
             recompute: As in `forward`.
         """
-        logits = self.forward(ids, params=params, dropout=dropout, recompute=recompute)
-        return ops.cross_entropy(
-            logits,
+        run = self._prepare(ids, params, None, None, None, dropout, None)
+        return ops.linear_cross_entropy(
+            self._hidden(ids, run, recompute=recompute),
+            self._output_matrix(run),
             targets=targets,
             label_smoothing=label_smoothing,
             z_loss=z_loss,

@@ -9,6 +9,7 @@ from quanta_tissu.tisslm.ops.gelu import gelu
 from quanta_tissu.tisslm.ops.gelu_tanh import gelu_tanh
 from quanta_tissu.tisslm.ops.layer_norm import layer_norm
 from quanta_tissu.tisslm.ops.linear import linear
+from quanta_tissu.tisslm.ops.linear_cross_entropy import linear_cross_entropy
 from quanta_tissu.tisslm.ops.multiply import multiply
 from quanta_tissu.tisslm.ops.op import REGISTRY, Op, Sample
 from quanta_tissu.tisslm.ops.power import power
@@ -35,6 +36,7 @@ __all__ = [
     "gelu_tanh",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "multiply",
     "power",
     "relu",

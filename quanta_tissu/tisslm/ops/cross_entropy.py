@@ -58,11 +58,7 @@ def forward(
     valid = tokens != ignore_index
     tokens = np.where(valid, tokens, 0)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocab_size:
-        wrong = tokens[(tokens < 0) | (tokens >= vocab_size)][0]
-        raise DataError(
-            f"target {wrong} is neither a token of the vocabulary of {vocab_size} nor {ignore_index} (ignored)",
-            hint="check that the text was encoded with this model's tokenizer",
-        )
+        raise not_a_token(int(tokens[(tokens < 0) | (tokens >= vocab_size)][0]), vocab_size, ignore_index)
     largest = np.max(rows, axis=-1)
     shifted = rows - largest[:, None]
     loss = -(1 - label_smoothing) * shifted[np.arange(len(tokens)), tokens]
@@ -96,6 +92,14 @@ def backward(saved: Any, dloss: Float[np.ndarray, ""]) -> tuple[np.ndarray]:
     dlogits *= dloss * scale
     dlogits[~valid] = 0
     return (dlogits.reshape(logits.shape),)
+
+
+def not_a_token(target: int, vocab_size: int, ignore_index: int) -> DataError:
+    """What is raised for a target that is neither a token nor ignored."""
+    return DataError(
+        f"target {target} is neither a token of the vocabulary of {vocab_size} nor {ignore_index} (ignored)",
+        hint="check that the text was encoded with this model's tokenizer",
+    )
 
 
 def torch_twin(

@@ -1,14 +1,16 @@
-"""Freed memory stays with the process."""
+"""Freed memory stays with the process, and every thread has some for the moment."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from quanta_tissu.tisslm.engine.memory import keep_freed_memory
+from quanta_tissu.tisslm.engine.memory import keep_freed_memory, scratch
 
 PAGE_FAULTS_OF_TEN_LARGE_ARRAYS = """
 import resource, sys
@@ -46,3 +48,17 @@ def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert keep_freed_memory.__wrapped__() is False
+
+
+def test_scratch_is_the_same_memory_every_time_until_more_is_asked_for():
+    first = scratch((100, 3), np.float32)
+    assert (first.shape, first.dtype) == ((100, 3), np.float32)
+    second = scratch((7,), np.float64)
+    assert np.shares_memory(first, second)
+    assert not np.shares_memory(first, scratch((first.base.nbytes + 1,), np.int8))
+
+
+def test_every_thread_has_scratch_of_its_own():
+    own = scratch((10,), np.float32)
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(own, other.submit(scratch, (10,), np.float32).result())

@@ -378,7 +378,7 @@ USED = [
     "attention",
     "swiglu",
     "add",
-    "cross_entropy",
+    "linear_cross_entropy",
 ]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.jit import kernel, summing_kernel
 from quanta_tissu.tisslm.engine.vector_math import exp, from_ordered_bits, ordered_bits
+from quanta_tissu.tisslm.ops.cross_entropy import not_a_token
 from quanta_tissu.tisslm.ops.kernels.layout import rows
 
 Array = NDArray[Any]
@@ -27,12 +28,9 @@ def forward(
 ) -> tuple[Float[np.ndarray, ""], Any]:
     """As `ops/cross_entropy.py`."""
     rows_logits = rows(logits)
-    tokens = np.ascontiguousarray(targets, np.int64).reshape(-1)
+    tokens, scale = prepare(targets, ignore_index, denominator, rows_logits.shape[1])
     largest, log_sum = np.empty(len(tokens), logits.dtype), np.empty(len(tokens), logits.dtype)
-    total, valid, in_range = _forward(rows_logits, tokens, ignore_index, label_smoothing, z_loss, largest, log_sum)
-    if not in_range:
-        _refuse(logits, targets, ignore_index)
-    scale = 1 / (max(1, valid) if denominator is None else denominator)
+    total = losses(rows_logits, tokens, ignore_index, label_smoothing, z_loss, largest, log_sum)
     saved = (rows_logits, largest, log_sum, tokens, ignore_index, label_smoothing, z_loss, scale, logits.shape)
     return np.asarray(total * scale, logits.dtype), saved
 
@@ -40,21 +38,42 @@ def forward(
 def backward(saved: Any, dloss: Float[np.ndarray, ""]) -> tuple[np.ndarray]:
     """As `ops/cross_entropy.py`."""
     logits, largest, log_sum, tokens, ignore_index, label_smoothing, z_loss, scale, shape = saved
-    dlogits = np.empty_like(logits)
-    scale *= float(dloss)
-    _backward(logits, largest, log_sum, tokens, ignore_index, label_smoothing, z_loss, scale, dlogits)
+    dlogits = logits.copy()
+    become_gradients(
+        dlogits, largest, log_sum, tokens, ignore_index, label_smoothing, z_loss, scale * float(dloss)
+    )
     return (dlogits.reshape(shape),)
 
 
-def _refuse(logits: Array, targets: Array, ignore_index: int) -> None:
-    """Raise the readable op's error for a target that is no token."""
-    from quanta_tissu.tisslm.ops.cross_entropy import forward as readable
+def prepare(
+    targets: Int[np.ndarray, "*N"], ignore_index: int, denominator: float | int | None, vocab_size: int
+) -> tuple[Array, float]:
+    """Targets as the kernels want them, and the factor on the sum of the losses.
 
-    readable(logits, targets=targets, ignore_index=ignore_index)
+    Raises:
+        DataError: A target is neither a token nor `ignore_index`.
+    """
+    tokens = np.ascontiguousarray(targets, np.int64).reshape(-1)
+    valid, wrong = _count(tokens, ignore_index, vocab_size)
+    if wrong >= 0:
+        raise not_a_token(int(tokens[wrong]), vocab_size, ignore_index)
+    return tokens, 1 / (max(1, valid) if denominator is None else denominator)
+
+
+@kernel
+def _count(tokens: Array, ignore_index: int, vocab_size: int) -> tuple[int, int]:
+    """Number of tokens that are not ignored, and the place of one that does not exist, or -1."""
+    valid, wrong = 0, -1
+    for n in range(len(tokens)):
+        if tokens[n] != ignore_index:
+            valid += 1
+            if tokens[n] < 0 or tokens[n] >= vocab_size:
+                wrong = n
+    return valid, wrong
 
 
 @summing_kernel
-def _forward(
+def losses(
     logits: Array,
     tokens: Array,
     ignore_index: int,
@@ -62,15 +81,15 @@ def _forward(
     z_loss: float,
     largest: Array,
     log_sum: Array,
-) -> tuple[float, int, bool]:
-    """Sum of the losses, number of valid rows, and whether all targets are tokens.
+) -> float:
+    """Sum of the losses of all rows.
 
-    Shapes: logits (N, V), tokens (N). The normaliser is kept in two parts (N), largest + log_sum, so that large
-    logits do not cost the probabilities their digits.
+    Shapes: logits (N, V), tokens (N), checked by `prepare`. The normaliser is kept in two parts (N), largest +
+    log_sum, so that large logits do not cost the probabilities their digits.
     """
     N, V = logits.shape
     real = logits.dtype.type
-    loss, valid, in_range = 0.0, 0, True
+    loss = 0.0
     for n in range(N):
         key = ordered_bits(real(-np.inf))
         for j in range(V):
@@ -85,10 +104,6 @@ def _forward(
         token = tokens[n]
         if token == ignore_index:
             continue
-        if token < 0 or token >= V:
-            in_range = False
-            continue
-        valid += 1
         loss += log_total - (1.0 - label_smoothing) * np.float64(logits[n, token] - top)
         loss += z_loss * normaliser * normaliser
         if label_smoothing != 0.0:
@@ -96,11 +111,11 @@ def _forward(
             for j in range(V):
                 uniform += logits[n, j] - top
             loss -= label_smoothing * np.float64(uniform) / V
-    return loss, valid, in_range
+    return loss
 
 
 @kernel
-def _backward(
+def become_gradients(
     logits: Array,
     largest: Array,
     log_sum: Array,
@@ -109,18 +124,17 @@ def _backward(
     label_smoothing: float,
     z_loss: float,
     scale: float,
-    dlogits: Array,
 ) -> None:
-    """Shapes: logits, dlogits (N, V); largest, log_sum, tokens (N)."""
+    """Turn logits (N, V) in place into their gradients times `scale`; largest, log_sum (N) are `losses`'."""
     N, V = logits.shape
     real = logits.dtype.type
     everywhere, at_target = real(scale * label_smoothing / V), real(scale * (1.0 - label_smoothing))
     for n in range(N):
         if tokens[n] == ignore_index:
-            dlogits[n, :] = real(0)
+            logits[n, :] = real(0)
             continue
         top, log_total = largest[n], log_sum[n]
         factor = real(scale * (1.0 + 2.0 * z_loss * (np.float64(top) + np.float64(log_total))))
         for j in range(V):
-            dlogits[n, j] = factor * exp((logits[n, j] - top) - log_total) - everywhere
-        dlogits[n, tokens[n]] -= at_target
+            logits[n, j] = factor * exp((logits[n, j] - top) - log_total) - everywhere
+        logits[n, tokens[n]] -= at_target
