@@ -115,15 +115,11 @@ def ours(size: Size, weights: Path) -> Callable[[int], float]:
 # --- the same in PyTorch -----------------------------------------------------------------------------------------
 
 
-def pytorch(size: Size, weights: Path) -> Callable[[int], float]:
-    """As `ours`, in eager PyTorch, from the weights that `ours` wrote."""
+def torch_model(size: Size) -> Any:
+    """The model as an eager PyTorch module; called with ids and targets (B, T) it gives their loss."""
     import torch
     from torch import nn
     from torch.nn import functional
-
-    from quanta_tissu.tisslm.engine.threads import replica_count
-
-    torch.set_num_threads(replica_count(None))
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -158,7 +154,35 @@ def pytorch(size: Size, weights: Path) -> Callable[[int], float]:
             logits = functional.linear(self.norm(x), self.tokens.weight)
             return functional.cross_entropy(logits.view(-1, size.vocab), targets.view(-1))
 
-    model = Model()
+    return Model()
+
+
+def torch_optimizer(model: Any) -> Any:
+    """Fused AdamW with nanoGPT's settings; matrices and embeddings decay, norms do not."""
+    import torch
+
+    parameters = list(model.parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": DECAY},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=LEARNING_RATE,
+        betas=BETAS,
+        eps=EPS,
+        fused=True,
+    )
+
+
+def pytorch(size: Size, weights: Path) -> Callable[[int], float]:
+    """As `ours`, in eager PyTorch, from the weights that `ours` wrote."""
+    import torch
+    from torch import nn
+
+    from quanta_tissu.tisslm.engine.threads import replica_count
+
+    torch.set_num_threads(replica_count(None))
+    model = torch_model(size)
     names = {
         "tokens": "model.embed_tokens",
         "positions": "model.embed_positions",
@@ -176,17 +200,7 @@ def pytorch(size: Size, weights: Path) -> Callable[[int], float]:
             *prefix, part, _ = name.split(".")
             block = f"model.layers.{prefix[1]}." if prefix else ""
             parameter.copy_(torch.from_numpy(saved[f"{block}{names[part]}.weight"]))
-    parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": DECAY},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ],
-        lr=LEARNING_RATE,
-        betas=BETAS,
-        eps=EPS,
-        fused=True,
-    )
+    parameters, optimizer = list(model.parameters()), torch_optimizer(model)
     batches = [tuple(torch.from_numpy(a) for a in batch) for batch in token_batches(size)]
 
     def step(n: int) -> float:
