@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from quanta_tissu.tisslm.config.generation import GenerateConfig
 from quanta_tissu.tisslm.config.model import ModelConfig
+from quanta_tissu.tisslm.config.pytorch import TorchConfig
 from quanta_tissu.tisslm.config.section import Section
 from quanta_tissu.tisslm.config.training import (
     DataConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "TokenizerConfig",
+    "TorchConfig",
     "TrainConfig",
 ]
 
@@ -43,6 +45,7 @@ class Config(Section):
         default_factory=ScheduleConfig, description="How the learning rate changes over the run."
     )
     train: TrainConfig = Field(default_factory=TrainConfig, description="The training loop.")
+    torch: TorchConfig = Field(default_factory=TorchConfig, description="The torch engine, while training.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="How text is generated.")
 
     @model_validator(mode="after")
@@ -54,4 +57,21 @@ class Config(Section):
                 "data.windows = packed separates documents by EOS, which tokenizer.special_tokens = false leaves "
                 "out; reserve the special tokens, or choose random or strided windows"
             )
+        self._check_engine()
         return self
+
+    def _check_engine(self) -> None:
+        """Refuse what the chosen engine would ignore."""
+        if self.train.engine != "torch":
+            default = TorchConfig().model_dump()
+            chosen = [f"torch.{k} = {v}" for k, v in self.torch.model_dump().items() if v != default[k]]
+            if chosen:
+                raise ValueError(
+                    f"{', '.join(chosen)}: only the torch engine knows this, and train.engine = "
+                    f"{self.train.engine}; choose train.engine = torch, or leave it out"
+                )
+        elif self.train.replicas is not None:
+            raise ValueError(
+                f"train.replicas = {self.train.replicas} means nothing to train.engine = torch, which uses all "
+                "cores by itself; set it to null"
+            )

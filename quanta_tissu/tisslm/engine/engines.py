@@ -1,4 +1,8 @@
-"""The NumPy engines: `reference` runs the readable code, `fast` its otherwise identical Numba twins.
+"""The engines: `reference` runs the readable code, `fast` its otherwise identical Numba twins, `torch` PyTorch.
+
+The NumPy engines decide which code an op runs on arrays. The torch engine works the other way round: whoever holds a
+model puts its weights into torch tensors (`model/pytorch.py`), and ops on tensors are PyTorch's. Arrays that ops
+meet beside it run the readable code.
 
 Which engine is current is a context variable, so that threads and nested calls cannot disturb each other:
 
@@ -15,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from quanta_tissu.errors import ConfigError
+from quanta_tissu.errors import ConfigError, MissingDependencyError
 
 
 @runtime_checkable
@@ -52,7 +56,7 @@ class EngineOp(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to run ops on NumPy arrays."""
+    """A way to run ops."""
 
     name: str
 
@@ -63,7 +67,7 @@ class Engine:
         return op.readable
 
 
-ENGINES = {name: Engine(name) for name in ("reference", "fast")}
+ENGINES = {name: Engine(name) for name in ("reference", "fast", "torch")}
 
 
 def _default() -> Engine:
@@ -91,7 +95,22 @@ def get(name: str) -> Engine:
             "the fast engine needs Numba, which is not installed",
             hint="install it with `pip install numba`, or choose the reference engine",
         )
+    if name == "torch":
+        require_torch()
     return ENGINES[name]
+
+
+def require_torch() -> None:
+    """Refuse early, and with a remedy, what needs PyTorch where it is not installed.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependencyError(
+            "the torch engine needs PyTorch, which is not installed",
+            hint="install it with `pip install 'quanta-tissu[torch]'`, or choose the fast engine",
+        )
 
 
 @contextmanager

@@ -22,10 +22,21 @@ class DropoutSeeds:
         self._entropy = entropy
         self.calls = 0
 
-    def next(self) -> tuple[int, ...]:
+    def next(self) -> tuple[int, ...] | None:
         """The seed of the next call site."""
         self.calls += 1
         return (*self._entropy, self.calls)
+
+
+class TorchDropout(DropoutSeeds):
+    """Lets PyTorch draw the masks with its own generator, on the device and within compiled code.
+
+    The masks are others than NumPy's. Whoever starts the pass seeds the generator.
+    """
+
+    def next(self) -> None:
+        """No seed."""
+        return
 
 
 def drop(x: Any, probability: float, seeds: DropoutSeeds | None) -> Any:

@@ -29,10 +29,12 @@ def backward(saved: Any, dy: Float[np.ndarray, "*N"]) -> tuple[np.ndarray]:
     return (dy * keep * scale,)
 
 
-def torch_twin(x: Any, *, p: float, seed: tuple[int, ...]) -> Any:
-    """The same in PyTorch, with the same mask."""
+def torch_twin(x: Any, *, p: float, seed: tuple[int, ...] | None) -> Any:
+    """The same in PyTorch, with the same mask; without a seed its own generator draws another one."""
     import torch
 
+    if seed is None:
+        return torch.nn.functional.dropout(x, p)
     keep = torch.as_tensor(keep_mask(tuple(x.shape), p, seed), device=x.device)
     return x * keep / (1 - p)
 

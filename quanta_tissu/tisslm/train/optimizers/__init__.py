@@ -2,7 +2,7 @@
 
 from quanta_tissu.tisslm.train.optimizers.adam import Adam, AdamW
 from quanta_tissu.tisslm.train.optimizers.base import Group, Optimizer
-from quanta_tissu.tisslm.train.optimizers.factory import make_optimizer, num_buffers
+from quanta_tissu.tisslm.train.optimizers.factory import grouped, make_optimizer, num_buffers
 from quanta_tissu.tisslm.train.optimizers.lion import Lion
 from quanta_tissu.tisslm.train.optimizers.muon import Matrix, Muon
 from quanta_tissu.tisslm.train.optimizers.rmsprop import RMSProp
@@ -18,6 +18,7 @@ __all__ = [
     "Muon",
     "Optimizer",
     "RMSProp",
+    "grouped",
     "make_optimizer",
     "num_buffers",
 ]

@@ -43,21 +43,7 @@ def make_optimizer(
     Raises:
         ConfigError: A pattern of `learning_rate_scales` matches no parameter.
     """
-    scales = learning_rate_scales(config, parameters.specs)
-    starts = [parameters.slices[spec.name].start for spec in parameters.specs]
-    # A group reaches to the next parameter: padding is zero and stays zero, and neighbours can be joined.
-    ends = [*starts[1:], parameters.flat.size]
-    groups: list[Group] = []
-    matrices: list[Matrix] = []
-    for spec, start, end in zip(parameters.specs, starts, ends, strict=True):
-        scale = scales[spec.name]
-        decay = config.weight_decay if spec.decay else 0.0
-        if config.name == "muon" and _is_hidden_matrix(spec):
-            for rows in spec.parts or (spec.shape[0],):
-                matrices.append(Matrix(start, rows, spec.shape[1], scale, decay))
-                start += rows * spec.shape[1]
-        else:
-            groups.append(Group(start, end, scale, decay))
+    groups, matrices = grouped(config, parameters)
     flat, rate = parameters.flat, config.learning_rate
     match config.name:
         case "adamw":
@@ -98,6 +84,30 @@ def make_optimizer(
                 eps=config.eps,
                 team=team,
             )
+
+
+def grouped(config: OptimizerConfig, parameters: Parameters) -> tuple[list[Group], list[Matrix]]:
+    """Every parameter with its settings: slices of the flat buffer, and the matrices that Muon updates as a whole.
+
+    Raises:
+        ConfigError: A pattern of `learning_rate_scales` matches no parameter.
+    """
+    scales = learning_rate_scales(config, parameters.specs)
+    starts = [parameters.slices[spec.name].start for spec in parameters.specs]
+    # A group reaches to the next parameter: padding is zero and stays zero, and neighbours can be joined.
+    ends = [*starts[1:], parameters.flat.size]
+    groups: list[Group] = []
+    matrices: list[Matrix] = []
+    for spec, start, end in zip(parameters.specs, starts, ends, strict=True):
+        scale = scales[spec.name]
+        decay = config.weight_decay if spec.decay else 0.0
+        if config.name == "muon" and _is_hidden_matrix(spec):
+            for rows in spec.parts or (spec.shape[0],):
+                matrices.append(Matrix(start, rows, spec.shape[1], scale, decay))
+                start += rows * spec.shape[1]
+        else:
+            groups.append(Group(start, end, scale, decay))
+    return groups, matrices
 
 
 def learning_rate_scales(config: OptimizerConfig, specs: tuple[ParameterSpec, ...]) -> dict[str, float]:
