@@ -206,5 +206,5 @@ def test_an_engine_runs_the_model_and_nothing_else(model, name, monkeypatch):
         chosen.logits([[1]])
         chosen.loss("to be")
         assert engine.current() is other
-    assert len(used) == 3
+    assert used
     assert set(used) == {engine.get(name)}

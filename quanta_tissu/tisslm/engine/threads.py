@@ -11,7 +11,9 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -70,6 +72,20 @@ def replica_count(requested: int | None) -> int:
     return requested
 
 
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """Hold BLAS to one thread, in all threads of the process, inside a `with` block."""
+    limit: AbstractContextManager[Any] = _blas_controller().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _blas_controller() -> Any:
+    """Looking for the loaded libraries takes milliseconds, so it is done once, not at every run."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 class _Job(Generic[T]):
     """One task on its way to a worker, and its outcome on the way back."""
 
@@ -112,7 +128,6 @@ class ThreadTeam:
     def __init__(self, size: int) -> None:
         self.size = size
         self._queues: list[SimpleQueue[_Job[Any] | None]] = []
-        self._blas: Any = None
         if size > 1:
             for index in range(size):
                 queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
@@ -138,7 +153,7 @@ class ThreadTeam:
         if not self._queues:
             raise ValueError("the team is closed")
         jobs = [_Job(task, copy_context()) for task in tasks]
-        with self._single_threaded_blas():
+        with single_threaded_blas():
             for queue, job in zip(self._queues, jobs, strict=False):
                 queue.put(job)
             _wait_for_all(jobs)
@@ -148,14 +163,6 @@ class ThreadTeam:
                 errors[0].add_note(f"another replica failed too: {other!r}")
             raise errors[0]
         return [job.result for job in jobs]
-
-    def _single_threaded_blas(self) -> Any:
-        if self._blas is None:
-            # Looking for the loaded libraries takes milliseconds, so it is done once, not at every run.
-            from threadpoolctl import ThreadpoolController
-
-            self._blas = ThreadpoolController()
-        return self._blas.limit(limits=1, user_api="blas")
 
     def close(self) -> None:
         """End the workers; the team cannot run again."""

@@ -19,13 +19,13 @@ per generated one, and is exact for every kind of positions; moving cached keys 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.tisslm.engine import Engine, use
+from quanta_tissu.tisslm.engine import Engine
+from quanta_tissu.tisslm.generate.forward import make_forward
 from quanta_tissu.tisslm.generate.processors import Ids
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.model.kv_cache import KVCache
@@ -42,7 +42,8 @@ class GrowingBatch:
         room: Tokens that will be appended at most, for the size of the cache.
         chunk: Read prompts in pieces of this many tokens; None: at once.
         kv_cache: Keep keys and values; otherwise every step reads everything again.
-        engine: What runs the ops; the current engine by default.
+        engine: What runs the model; the current engine by default.
+        threads: Threads of the fast engine; one per core by default.
 
     Attributes:
         windows: For each row the ids that the model sees, at most the context length.
@@ -58,13 +59,14 @@ class GrowingBatch:
         chunk: int | None = None,
         kv_cache: bool = True,
         engine: Engine | None = None,
+        threads: int | None = None,
     ) -> None:
         self.windows = [list(prompt[-decoder.config.context_length :]) for prompt in prompts]
         self._decoder = decoder
         self._room = room
         self._chunk = chunk
         self._kv_cache = kv_cache
-        self._engine = engine
+        self._forward = make_forward(decoder, engine, threads)
         self.logits, self._cache = self._read(self.windows, room)
 
     def append(self, ids: Ids) -> None:
@@ -83,8 +85,7 @@ class GrowingBatch:
             return
         cache = self._with_space(self._cache)
         lengths = np.array([len(window) for window in self.windows])
-        padding = _padding(lengths, cache.length + 1)
-        self.logits = self._forward(ids[:, None], cache, padding, lengths[:, None] - 1)
+        self.logits = self._forward(ids[:, None], lengths[:, None] - 1, cache.length + 1 - lengths, cache)
         if slid:
             # What the step computed for these rows belongs to the old window; put the new one in its place.
             windows = [self.windows[row] for row in slid]
@@ -109,27 +110,17 @@ class GrowingBatch:
         for row, window in enumerate(windows):
             ids[row, width - len(window) :] = window
         positions = np.maximum(np.arange(width) - (width - lengths[:, None]), 0)
-        padding = _padding(lengths, width)
+        starts = width - lengths
         if not self._kv_cache:
-            return self._forward(ids, None, padding, positions), None
+            return self._forward(ids, positions, starts, None), None
         config = self._decoder.config
         dtype = self._decoder.parameters.flat.dtype
         cache = KVCache.allocate(config, len(windows), min(config.context_length, width + room), dtype)
         step = self._chunk or width
         for start in range(0, width, step):
             end = min(start + step, width)
-            seen = None if padding is None else padding[:, :end]
-            logits = self._forward(ids[:, start:end], cache, seen, positions[:, start:end])
+            logits = self._forward(ids[:, start:end], positions[:, start:end], starts, cache)
         return logits, cache
-
-    def _forward(self, ids: Ids, cache: KVCache | None, padding: Array | None, positions: Array) -> Array:
-        """Run the model on (B, T) ids; logits after the last of them, (B, V)."""
-        # Never across a `yield`: the engine is a context variable, and would leak to whoever holds the iterator.
-        with use(self._engine) if self._engine is not None else nullcontext():
-            logits: Array = self._decoder.forward(
-                ids, cache=cache, padding=padding, positions=positions, last_only=True
-            )
-        return logits[:, -1]
 
     def _with_space(self, cache: KVCache) -> KVCache:
         """Make a full cache forget the columns that have become padding in every row.
@@ -143,11 +134,3 @@ class GrowingBatch:
             cache.values[:, :, :used] = cache.values[:, :, dead : cache.length]
             cache.truncate(used)
         return cache
-
-
-def _padding(lengths: NDArray[np.int64], columns: int) -> NDArray[np.bool_] | None:
-    """True for real tokens of right-aligned rows, (B, columns); None if there is no padding at all."""
-    if (lengths == columns).all():
-        return None
-    mask: NDArray[np.bool_] = np.arange(columns) >= columns - lengths[:, None]
-    return mask

@@ -68,7 +68,8 @@ class KVCache:
 
     def select(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> KVCache:
         """A copy with these rows, in this order (repeats allowed)."""
-        chosen = KVCache(self.keys[:, rows], self.values[:, rows])
+        # Not by an index, whose result can have its axes in another order in memory.
+        chosen = KVCache(np.take(self.keys, rows, axis=1), np.take(self.values, rows, axis=1))
         chosen.length = self.length
         return chosen
 

@@ -1,0 +1,168 @@
+"""A decoder prepared for the compiled forward pass: where its weights lie, and buffers for the activations.
+
+Nothing is packed or copied: a decoder's parameters are one flat array already, matrices that are read together
+stand together in it, and the kernel gets their offsets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tisslm.engine.crew import crew
+from quanta_tissu.tisslm.generate.compiled import kernels
+from quanta_tissu.tisslm.model.decoder import EMBEDDING, HEAD, Decoder
+from quanta_tissu.tisslm.model.kv_cache import KVCache
+from quanta_tissu.tisslm.model.positions import angles
+
+Array = NDArray[Any]
+
+_ACTIVATIONS = {
+    "swiglu": kernels.SWIGLU,
+    "gelu": kernels.GELU,
+    "gelu_tanh": kernels.GELU_TANH,
+    "relu": kernels.RELU,
+}
+
+
+class CompiledForward:
+    """The forward pass over a few tokens as one kernel, for every architecture.
+
+    Args:
+        decoder: The model; its parameters are read where they are.
+        threads: Number of threads of a pass.
+    """
+
+    def __init__(self, decoder: Decoder, threads: int) -> None:
+        self._model = _model(decoder)
+        self._config = decoder.config
+        self._threads = threads
+        self._work: kernels.Workspace | None = None
+        self._tokens = (0, 0)
+
+    def __call__(
+        self, ids: NDArray[np.int64], positions: NDArray[np.int64], starts: NDArray[np.int64], cache: KVCache
+    ) -> Array:
+        """Read tokens that follow those of the cache, and store their keys and values.
+
+        Args:
+            ids: Token ids (B, T), in the vocabulary.
+            positions: Their positions (B, T), in the context.
+            starts: First column of each row that is no padding (B).
+            cache: Has room for T more.
+
+        Returns:
+            Logits after the last token of each row (B, V), overwritten by the next call.
+        """
+        B, T = ids.shape
+        rows = np.repeat(np.arange(B), T)
+        tokens = kernels.Tokens(
+            ids=np.ascontiguousarray(ids).reshape(-1),
+            positions=np.ascontiguousarray(positions).reshape(-1),
+            rows=rows,
+            columns=np.tile(np.arange(cache.length, cache.length + T), B),
+            starts=starts[rows],
+            last=np.arange(T - 1, B * T, T),
+            single=T == 1,
+        )
+        work = self._workspace(B, B * T, cache.capacity)
+        model, threads = self._model, self._threads
+
+        def enter(worker: int, barrier: NDArray[np.int64]) -> None:
+            kernels.forward_pass(worker, threads, barrier, model, tokens, cache.keys, cache.values, work)
+
+        crew().run(enter, threads)
+        cache.advance(T)
+        return work.logits[:B]
+
+    def _workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
+        """Buffers for N tokens; those of the last pass if they fit."""
+        work = self._work
+        if work is None or self._tokens != (B, N) or work.scores.shape[2] < C:
+            self._work = work = self._new_workspace(B, N, C)
+            self._tokens = (B, N)
+        return work
+
+    def _new_workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
+        config, W = self._config, self._threads
+        D, H, K, E, F = config.d_model, config.n_heads, config.kv_heads, config.head_dim, config.ff_width
+        dtype = self._model.weights.dtype
+
+        M = kernels.padded(N)
+
+        def buffer(*shape: int) -> Array:
+            return np.zeros(shape, dtype)
+
+        return kernels.Workspace(
+            x=buffer(M, D),
+            qkv=buffer(M, (H + 2 * K) * E),
+            up=buffer(M, 2 * F if config.feed_forward == "swiglu" else F),
+            hidden=buffer(M, F),
+            y=buffer(M, D),
+            partial=buffer(W, N, H, E + 2),
+            normed=buffer(W, M, D),
+            mixed=buffer(W, M, H * E),
+            query=buffer(W, H * E),
+            scores=buffer(W, H // K, C),
+            logits=buffer(kernels.padded(B), config.vocab_size or 0),
+        )
+
+
+def _model(decoder: Decoder) -> kernels.Model:
+    """What the kernel needs to know of a decoder."""
+    config, parameters = decoder.config, decoder.parameters
+    dtype = parameters.dtype
+
+    def offset(name: str) -> int:
+        return parameters.slices[name].start if name in parameters.slices else kernels.ABSENT
+
+    def weight_and_bias(prefix: str) -> list[int]:
+        return [offset(f"{prefix}.weight"), offset(f"{prefix}.bias")]
+
+    rows = []
+    post = config.norm_placement == "post"
+    blocks = decoder.blocks
+    norms = [weight_and_bias(norm.name) for b in blocks for norm in (b.attention_norm, b.feed_forward_norm)]
+    # What stands before a sub-layer: its own norm, or, where norms come after the sums, the one before.
+    norms = [[kernels.ABSENT] * 2, *norms] if post else [*norms, weight_and_bias("model.norm")]
+    for layer, block in enumerate(blocks):
+        rows.append(
+            norms[2 * layer]
+            + weight_and_bias(block.attention.qkv.name)
+            + weight_and_bias(block.attention.out.name)
+            + norms[2 * layer + 1]
+            + weight_and_bias(block.feed_forward.up.name)
+            + weight_and_bias(block.feed_forward.down.name)
+        )
+    none = np.empty((0, 0), dtype)
+    cos, sin, waves, rotation = none, none, none, kernels.NO_ROTATION
+    if config.positions == "rotary":
+        cos, sin = angles(config.context_length, config.head_dim, config.rope_theta, dtype)
+        rotation = kernels.NEIGHBOURS if config.rope_interleaved else kernels.HALVES
+    elif config.positions == "sinusoidal":
+        cos_, sin_ = angles(config.context_length, config.d_model, 10_000.0, dtype)
+        waves = np.stack([sin_, cos_], axis=-1).reshape(config.context_length, config.d_model)
+    final_norm, final_shift = norms[-1]
+    return kernels.Model(
+        weights=parameters.flat,
+        offsets=np.array(rows, dtype=np.int64),
+        embedding=offset(EMBEDDING),
+        positions=offset("model.embed_positions.weight"),
+        waves=waves,
+        final_norm=final_norm,
+        final_shift=final_shift,
+        head=offset(EMBEDDING if config.tie_embeddings else HEAD),
+        vocabulary=config.vocab_size or 0,
+        heads=config.n_heads,
+        wide=config.ff_width,
+        layer_norm=config.norm == "layer_norm",
+        eps=config.norm_eps,
+        residual_from_norm=post,
+        activation=_ACTIVATIONS[config.feed_forward],
+        rotation=rotation,
+        cos=cos,
+        sin=sin,
+        window=config.sliding_window or 0,
+    )

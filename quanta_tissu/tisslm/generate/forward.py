@@ -1,0 +1,97 @@
+"""How generation runs the model: the decoder's forward pass, or what the fast engine has in its place."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm.engine import Engine, current, use
+from quanta_tissu.tisslm.model.decoder import Decoder
+from quanta_tissu.tisslm.model.kv_cache import KVCache
+
+Array = NDArray[Any]
+
+
+class Forward(Protocol):
+    """A forward pass over right-aligned rows of tokens."""
+
+    def __call__(
+        self,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        cache: KVCache | None,
+    ) -> Array:
+        """Read tokens that follow those of the cache.
+
+        Args:
+            ids: Token ids (B, T).
+            positions: Position of every token in its row (B, T).
+            starts: First column of each row that is no padding, cached columns included (B).
+            cache: Keys and values of the tokens before; those of `ids` are added. None: there are none before,
+                and none are kept.
+
+        Returns:
+            Logits after the last token of each row (B, V). The next pass may write over them.
+
+        Raises:
+            ConfigError: An id lies outside the vocabulary, or a position outside the context.
+        """
+
+
+def make_forward(decoder: Decoder, engine: Engine | None, threads: int | None) -> Forward:
+    """The way to run a model on an engine, the current one by default.
+
+    Args:
+        decoder: The model.
+        engine: What runs it.
+        threads: Threads of the fast engine; one per core by default.
+
+    Raises:
+        ConfigError: A number of threads is given for another engine.
+    """
+    engine = engine or current()
+    if engine.name == "fast":
+        from quanta_tissu.tisslm.engine.threads import available_cores
+        from quanta_tissu.tisslm.generate.compiled.fast_forward import FastForward
+
+        return FastForward(decoder, engine, threads or available_cores())
+    if threads is not None:
+        raise ConfigError(
+            f"threads = {threads} is a setting of the fast engine, but the engine is {engine.name}",
+            hint="leave it out, or choose the fast engine",
+        )
+    return PlainForward(decoder, engine)
+
+
+class PlainForward:
+    """The decoder's own forward pass.
+
+    Args:
+        decoder: The model.
+        engine: What runs its ops.
+    """
+
+    def __init__(self, decoder: Decoder, engine: Engine) -> None:
+        self._decoder = decoder
+        self._engine = engine
+
+    def __call__(
+        self,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        cache: KVCache | None,
+    ) -> Array:
+        """As `Forward`."""
+        columns = ids.shape[1] + (0 if cache is None else cache.length)
+        padding = np.arange(columns) >= starts[:, None] if starts.any() else None
+        # Never across a `yield`: the engine is a context variable, and would leak to whoever holds the iterator.
+        with use(self._engine):
+            logits: Array = self._decoder.forward(
+                ids, cache=cache, padding=padding, positions=positions, last_only=True
+            )
+        return logits[:, -1]
