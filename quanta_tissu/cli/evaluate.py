@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta_tissu.cli.compiling import KernelCommand
+from quanta_tissu.cli.generation_options import ENGINE_OPTION
 from quanta_tissu.cli.verdicts import verdicts
 from quanta_tissu.errors import DataError
 
@@ -47,11 +48,7 @@ if TYPE_CHECKING:
     help="Distance between windows in tokens, at most the context length (the default). A smaller one predicts "
     "every token from at least (context length - N) tokens, and takes (context length / N) times as long.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["reference", "fast"]),
-    help="What runs the model: fast (compiled; the default) or reference (plain NumPy).",
-)
+@ENGINE_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(
     checkpoint: Path, source: str | None, split: Split, stride: int | None, engine: str | None, as_json: bool

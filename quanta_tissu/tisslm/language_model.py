@@ -11,7 +11,7 @@ for piece in model.stream("To be"):
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm import engine as engines
 from quanta_tissu.tisslm.config import Config, GenerateConfig
 from quanta_tissu.tisslm.config.load import config_from_mapping
+from quanta_tissu.tisslm.engine.pytorch import to_array
 from quanta_tissu.tisslm.generate import GenerationResult, Processor, Prompt, decode, generate
 from quanta_tissu.tisslm.model.decoder import Decoder
+from quanta_tissu.tisslm.model.pytorch import parameters_on
 from quanta_tissu.tisslm.model.summary import Summary
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
 from quanta_tissu.tisslm.wording import counted
@@ -37,10 +39,12 @@ class LanguageModel:
         decoder: Architecture and weights.
         tokenizer: The tokenizer that belongs to them.
         config: The configuration of the run; its `generate` section is the default of `generate` and `stream`.
-        engine: What runs the ops, "fast" or "reference"; by default the one that is current when it is needed.
+        engine: What runs the ops, "fast", "reference" or "torch"; by default the one that is current when it is
+            needed. PyTorch takes a GPU if there is one.
 
     Raises:
         ConfigError: There is no such engine.
+        MissingDependencyError: It needs PyTorch, which is not installed.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class LanguageModel:
                 hint="encode text first: model.tokenizer.encode(text)",
             )
         with engines.use(self.engine):
-            logits: NDArray[np.float32] = self.decoder.forward(array)
+            logits: NDArray[np.float32] = to_array(self.decoder.forward(array, params=self._parameters()))
         return logits
 
     def generate(
@@ -182,15 +186,19 @@ class LanguageModel:
             )
         total = 0.0
         with engines.use(self.engine):
+            params = self._parameters()
             for start in range(0, len(ids) - 1, self.decoder.config.context_length):
                 piece = ids[start : start + self.decoder.config.context_length + 1]
                 inputs, targets = piece[None, :-1], piece[None, 1:]
-                total += float(self.decoder.loss(inputs, targets, denominator=1.0))
+                total += float(self.decoder.loss(inputs, targets, params=params, denominator=1.0))
         return total / (len(ids) - 1)
 
     def summary(self) -> Summary:
         """Parameters, FLOPs and bytes by part; print it."""
         return self.decoder.summary()
+
+    def _parameters(self) -> Mapping[str, Any] | None:
+        return parameters_on(self.engine, self.decoder)
 
     @property
     def engine(self) -> engines.Engine:
@@ -211,7 +219,7 @@ def load(path: str | os.PathLike[str], engine: str | None = None) -> LanguageMod
 
     Args:
         path: The directory, `runs/baby/best` for example.
-        engine: What runs the ops, "fast" or "reference"; by default the current one.
+        engine: What runs the ops, "fast", "reference" or "torch"; by default the current one.
 
     Raises:
         CheckpointError: The directory is no complete checkpoint.

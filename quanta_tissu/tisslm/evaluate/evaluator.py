@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +20,7 @@ from quanta_tissu.tisslm.data.batches import IGNORE_INDEX, Batch, evaluation_bat
 from quanta_tissu.tisslm.engine import Engine
 from quanta_tissu.tisslm.engine.threads import ThreadTeam, available_cores
 from quanta_tissu.tisslm.model.decoder import Decoder
+from quanta_tissu.tisslm.model.pytorch import parameters_on
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
 
 _BATCH_TOKENS = 1024
@@ -108,10 +109,12 @@ def evaluate(
     else:
         batches = overlapping_batches(tokens, T, batch_size, stride, ignore_after=ignore_after)
     with nullcontext() if engine is None else engines.use(engine):
+        params = parameters_on(engines.current(), decoder)
         one = np.zeros((1, 1), np.int64)
-        decoder.loss(one, one)  # loads the compiled kernels, so that the speed is that of evaluating
+        # Loads the compiled kernels, so that the speed is that of evaluating.
+        decoder.loss(one, one, params=params)
         start = time.perf_counter()
-        windows = _losses(decoder, batches, bytes_of_tokens(tokenizer, V), progress)
+        windows = _losses(decoder, params, batches, bytes_of_tokens(tokenizer, V), progress)
         seconds = max(time.perf_counter() - start, 1e-9)
     return _summed(windows, seconds)
 
@@ -179,6 +182,7 @@ class _Windows:
 
 def _losses(
     decoder: Decoder,
+    params: Mapping[str, Any] | None,
     batches: Iterator[Batch],
     sizes: NDArray[np.int64],
     progress: Callable[[int], None] | None,
@@ -194,13 +198,14 @@ def _losses(
                 number, batch = next(numbered, (0, None))
             if batch is None:
                 return found
-            found.append((number, _window_losses(decoder, batch), _text_bytes(batch, sizes)))
+            found.append((number, _window_losses(decoder, params, batch), _text_bytes(batch, sizes)))
             if progress is not None:
                 with lock:
                     done += batch.num_targets
                     progress(done)
 
-    cores = available_cores()
+    # PyTorch has threads of its own.
+    cores = available_cores() if params is None else 1
     with ThreadTeam(cores) as team:
         # Sorted by number, the result does not depend on which thread was faster.
         results = sorted(result for found in team.run([work] * cores) for result in found)
@@ -209,9 +214,9 @@ def _losses(
     return _Windows(nats, tokens, sum(size for _, _, size in results))
 
 
-def _window_losses(decoder: Decoder, batch: Batch) -> list[tuple[float, int]]:
+def _window_losses(decoder: Decoder, params: Mapping[str, Any] | None, batch: Batch) -> list[tuple[float, int]]:
     """(Nats, targets) of each window that has targets."""
-    logits = decoder.forward(batch.inputs)
+    logits = decoder.forward(batch.inputs, params=params)
     counts = np.count_nonzero(batch.targets != IGNORE_INDEX, axis=1)
     return [
         (float(ops.cross_entropy(logits[row], targets=batch.targets[row], denominator=1.0)), int(counts[row]))

@@ -9,14 +9,19 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.engine import Engine, current, use
+from quanta_tissu.tisslm.engine.pytorch import to_array
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.model.kv_cache import KVCache
+from quanta_tissu.tisslm.model.pytorch import TorchKVCache, parameters_on
 
 Array = NDArray[Any]
 
 
 class Forward(Protocol):
     """A forward pass over right-aligned rows of tokens."""
+
+    def allocate(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache for `batch` rows of `capacity` positions, where this pass reads and writes it."""
 
     def __call__(
         self,
@@ -68,7 +73,7 @@ def make_forward(decoder: Decoder, engine: Engine | None, threads: int | None) -
 
 
 class PlainForward:
-    """The decoder's own forward pass.
+    """The decoder's own forward pass, on arrays or on torch tensors.
 
     Args:
         decoder: The model.
@@ -78,6 +83,13 @@ class PlainForward:
     def __init__(self, decoder: Decoder, engine: Engine) -> None:
         self._decoder = decoder
         self._engine = engine
+        self._parameters = parameters_on(engine, decoder)
+
+    def allocate(self, batch: int, capacity: int) -> KVCache:
+        """A cache beside the parameters."""
+        if self._parameters is not None:
+            return TorchKVCache.like(self._parameters, self._decoder, batch, capacity)
+        return KVCache.allocate(self._decoder.config, batch, capacity, self._decoder.parameters.flat.dtype)
 
     def __call__(
         self,
@@ -91,7 +103,7 @@ class PlainForward:
         padding = np.arange(columns) >= starts[:, None] if starts.any() else None
         # Never across a `yield`: the engine is a context variable, and would leak to whoever holds the iterator.
         with use(self._engine):
-            logits: Array = self._decoder.forward(
-                ids, cache=cache, padding=padding, positions=positions, last_only=True
+            logits = self._decoder.forward(
+                ids, params=self._parameters, cache=cache, padding=padding, positions=positions, last_only=True
             )
-        return logits[:, -1]
+        return to_array(logits[:, -1])

@@ -114,8 +114,7 @@ class GrowingBatch:
         if not self._kv_cache:
             return self._forward(ids, positions, starts, None), None
         config = self._decoder.config
-        dtype = self._decoder.parameters.flat.dtype
-        cache = KVCache.allocate(config, len(windows), min(config.context_length, width + room), dtype)
+        cache = self._forward.allocate(len(windows), min(config.context_length, width + room))
         step = self._chunk or width
         for start in range(0, width, step):
             end = min(start + step, width)
@@ -128,9 +127,5 @@ class GrowingBatch:
         There are some: no row, without its newest token, fills the context, or it would have slid.
         """
         if cache.length == cache.capacity:
-            used = max(map(len, self.windows)) - 1
-            dead = cache.length - used
-            cache.keys[:, :, :used] = cache.keys[:, :, dead : cache.length]
-            cache.values[:, :, :used] = cache.values[:, :, dead : cache.length]
-            cache.truncate(used)
+            cache.forget(cache.length - max(map(len, self.windows)) + 1)
         return cache

@@ -73,6 +73,13 @@ class KVCache:
         chosen.length = self.length
         return chosen
 
+    def forget(self, positions: int) -> None:
+        """Forget the first positions; the others move to the front."""
+        left = self.length - positions
+        self.keys[:, :, :left] = self.keys[:, :, positions : self.length]
+        self.values[:, :, :left] = self.values[:, :, positions : self.length]
+        self.truncate(left)
+
     def truncate(self, length: int) -> None:
         """Forget all positions from `length` on."""
         if not 0 <= length <= self.length:

@@ -33,6 +33,10 @@ class FastForward:
         self._compiled = CompiledForward(decoder, threads)
         self._plain = PlainForward(decoder, engine)
 
+    def allocate(self, batch: int, capacity: int) -> KVCache:
+        """A cache of arrays."""
+        return self._plain.allocate(batch, capacity)
+
     def __call__(
         self,
         ids: NDArray[np.int64],
