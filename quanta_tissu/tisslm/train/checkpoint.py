@@ -51,7 +51,7 @@ class TrainerState:
         tokens: Training tokens consumed.
         seconds: Time spent, over all sittings.
         step_seconds: The part of it that went into steps.
-        replicas: Number of model replicas, which decides how sums are rounded.
+        replicas: Number of model replicas on threads, which decides how sums are rounded; 0 before there were any.
         optimizer_steps: Updates made (skipped ones are steps, but no updates).
         average_updates: Updates of the weights' average.
         loss_sum: Numerator of the smoothed training loss.
@@ -69,7 +69,7 @@ class TrainerState:
     tokens: int = 0
     seconds: float = 0.0
     step_seconds: float = 0.0
-    replicas: int = 1
+    replicas: int = 0
     optimizer_steps: int = 0
     average_updates: int = 0
     loss_sum: float = 0.0
@@ -190,6 +190,7 @@ class Checkpoints:
         config: Saved beside the weights.
         data_manifest: What the run is trained on, for manifest and model card.
         resuming: Whether the checkpoints in the folder belong to this run.
+        writing: Whether this process is the one that writes; the others only give their part.
     """
 
     def __init__(
@@ -201,8 +202,10 @@ class Checkpoints:
         data_manifest: Mapping[str, Any] | None,
         *,
         resuming: bool = False,
+        writing: bool = True,
     ) -> None:
         self.run_dir = run_dir
+        self._writing = writing
         self.best = run_dir / BEST
         self._best_loss = best_metrics(run_dir).get("val_loss") if resuming else None
         self._keep = keep
@@ -227,7 +230,7 @@ class Checkpoints:
             artifact.save_tensors(path, snapshot.buffers)
 
         self._write(directory, step, snapshot, state, {STATE: state.to_json(), OPTIMIZER: write_buffers})
-        for old in rolling_checkpoints(self.run_dir)[: -self._keep]:
+        for old in rolling_checkpoints(self.run_dir)[: -self._keep] if self._writing else ():
             _remove(old)
         return directory
 
@@ -248,6 +251,8 @@ class Checkpoints:
     def _write(
         self, directory: Path, step: TrainStep, snapshot: Snapshot, state: TrainerState, extra: Mapping[str, Any]
     ) -> None:
+        if not self._writing:
+            return
         metrics = {
             "step": state.step,
             "tokens": state.tokens,

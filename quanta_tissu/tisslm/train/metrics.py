@@ -24,22 +24,26 @@ class JsonLines:
     """An append-only file of JSON objects that carry their step.
 
     Args:
-        path: The file.
+        path: The file; None: lines are dropped.
         keep_until: Drop what an earlier sitting wrote after this step (and a last line that was cut short).
 
     Raises:
         TrainingError: The file cannot be read or written.
     """
 
-    def __init__(self, path: Path, keep_until: int) -> None:
+    def __init__(self, path: Path | None, keep_until: int) -> None:
         self.path = path
+        if path is None:
+            return
         try:
-            self._truncate(keep_until)
+            self._truncate(path, keep_until)
         except OSError as error:
             raise self._explained(error) from error
 
     def append(self, content: dict[str, Any]) -> None:
         """Add a line; numbers that JSON does not know become null."""
+        if self.path is None:
+            return
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -47,13 +51,13 @@ class JsonLines:
         except OSError as error:
             raise self._explained(error) from error
 
-    def _truncate(self, keep_until: int) -> None:
-        if not self.path.exists():
+    def _truncate(self, path: Path, keep_until: int) -> None:
+        if not path.exists():
             return
-        kept = [line for line in self.path.read_bytes().splitlines(keepends=True) if _step(line) <= keep_until]
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        kept = [line for line in path.read_bytes().splitlines(keepends=True) if _step(line) <= keep_until]
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_bytes(b"".join(kept))
-        temporary.replace(self.path)
+        temporary.replace(path)
 
     def _explained(self, error: OSError) -> TrainingError:
         return TrainingError(
@@ -66,14 +70,14 @@ class MetricsLog:
     """Writes `metrics.jsonl` and, when there are any, `histograms.jsonl`.
 
     Args:
-        out_dir: Folder of the run.
+        out_dir: Folder of the run; None: write nothing, because another process does.
         interval: Steps between two training lines.
         keep_until: Keep what an earlier sitting wrote up to this step.
     """
 
-    def __init__(self, out_dir: Path, interval: int, keep_until: int) -> None:
-        self._metrics = JsonLines(out_dir / METRICS, keep_until)
-        self._histograms = JsonLines(out_dir / HISTOGRAMS, keep_until)
+    def __init__(self, out_dir: Path | None, interval: int, keep_until: int) -> None:
+        self._metrics = JsonLines(None if out_dir is None else out_dir / METRICS, keep_until)
+        self._histograms = JsonLines(None if out_dir is None else out_dir / HISTOGRAMS, keep_until)
         self._interval = interval
         self._tokens = self._seconds = 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from quanta_tissu.errors import ConfigError, TissuError, TrainingError
@@ -30,6 +31,7 @@ from quanta_tissu.tisslm.train.dataset_settings import check_prepared, check_unc
 from quanta_tissu.tisslm.train.memory import available_memory, require_memory
 from quanta_tissu.tisslm.train.reports import Message, PreparationReport, TrainResult
 from quanta_tissu.tisslm.train.trainer import Trainer, TrainingData
+from quanta_tissu.tisslm.train.world import World, make_world
 from quanta_tissu.tisslm.wording import in_bytes
 
 DATA = "data"
@@ -55,23 +57,31 @@ def train(
     Raises:
         TissuError: Configuration, data, tokenizer or checkpoint cannot be used, or training cannot go on.
     """
-    out_dir = Path(out_dir)
-    observers = Callbacks(callbacks)
+    with make_world(config) as world:
+        return _train(config, Path(out_dir), resume, callbacks, world)
+
+
+def _train(
+    config: Config, out_dir: Path, resume: str | Path | Resumed | None, callbacks: Sequence[Callback], world: World
+) -> TrainResult:
+    observers = Callbacks(callbacks if world.main else ())
+    # What PyTorch takes, on which device, is another matter than what the estimate is about.
+    available = available_memory() if config.train.engine != "torch" else None
     if resume is not None:
         resumed = resume if isinstance(resume, Resumed) else load_resumable(Path(resume))
-        dataset = _dataset_of(resumed, config, observers)
+        dataset = world.in_turn(partial(_dataset_of, resumed, config, observers))
         tokenizer = dataset.load_tokenizer()
-        replicas = resumed.state.replicas
+        replicas = resumed.state.replicas or replica_count(config.train.replicas)
     else:
         resumed = None
         _refuse_other_run(out_dir)
         replicas = replica_count(config.train.replicas)
         # Where the vocabulary is not known yet, it has a token at least: what does not fit then never will.
         least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 1})
-        require_memory(config, least, replicas, available_memory())
-        dataset, tokenizer = prepare_data(config, out_dir / DATA, observers)
+        require_memory(config, least, replicas, available)
+        dataset, tokenizer = world.in_turn(partial(prepare_data, config, out_dir / DATA, observers))
     model = _resolved(config, tokenizer)
-    require_memory(config, model, replicas, available_memory())
+    require_memory(config, model, replicas, available)
     decoder = Decoder.initialise(model, config.train.seed)
     data = training_data(config, dataset)
     _describe(dataset, decoder, data.floors, observers)
@@ -83,6 +93,7 @@ def train(
         out_dir,
         callbacks=[observers],
         resumed=resumed,
+        world=world,
     )
     return trainer.run()
 

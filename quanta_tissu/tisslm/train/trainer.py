@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -17,9 +18,10 @@ from quanta_tissu.tisslm import engine
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.data.batches import Batch, Batches
 from quanta_tissu.tisslm.data.prefetch import Prefetcher
+from quanta_tissu.tisslm.engine.engines import require_torch
 from quanta_tissu.tisslm.engine.threads import replica_count
 from quanta_tissu.tisslm.evaluate.floors import Floors
-from quanta_tissu.tisslm.model import Decoder, Parameters
+from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.callbacks import Callback, Callbacks
 from quanta_tissu.tisslm.train.checkpoint import (
@@ -29,6 +31,7 @@ from quanta_tissu.tisslm.train.checkpoint import (
     abandon_later,
     resume_command,
 )
+from quanta_tissu.tisslm.train.differentiator import Differentiator
 from quanta_tissu.tisslm.train.guard import require_finite
 from quanta_tissu.tisslm.train.histograms import histograms
 from quanta_tissu.tisslm.train.interrupts import Interrupts
@@ -45,6 +48,7 @@ from quanta_tissu.tisslm.train.reports import (
     TrainResult,
 )
 from quanta_tissu.tisslm.train.step import TrainStep
+from quanta_tissu.tisslm.train.world import World
 
 Stop = Literal["finished", "time", "early_stopping", "interrupted"]
 
@@ -94,6 +98,7 @@ class Trainer:
         out_dir: Folder of the run.
         callbacks: Observers.
         resumed: The checkpoint to go on from.
+        world: The processes that train together.
 
     Raises:
         CheckpointError: The checkpoint does not fit the model, the optimizer or the data.
@@ -110,20 +115,14 @@ class Trainer:
         *,
         callbacks: Sequence[Callback] = (),
         resumed: Resumed | None = None,
+        world: World | None = None,
     ) -> None:
         self.config = config
+        self.world = World() if world is None else world
         self.data = data
         self.out_dir = out_dir
         self.state = TrainerState(dataset=data.fingerprint) if resumed is None else resumed.state
-        if resumed is None:
-            self.state.replicas = replica_count(config.train.replicas)
-        self.replicas = Replicas(
-            decoder,
-            self.state.replicas,
-            label_smoothing=config.train.label_smoothing,
-            z_loss=config.train.z_loss,
-            recompute=config.train.recompute,
-        )
+        self.replicas = _replicas(config, decoder, self.state, self.world)
         try:
             self.step = TrainStep(config, self.replicas)
             if resumed is not None:
@@ -138,7 +137,7 @@ class Trainer:
             first_step=self.state.step,
             first_position=self.state.position,
         )
-        self.callbacks = Callbacks(callbacks)
+        self.callbacks = Callbacks(callbacks if self.world.main else ())
         self._checkpoints = Checkpoints(
             out_dir,
             config.train.keep_checkpoints,
@@ -146,9 +145,11 @@ class Trainer:
             config,
             data.manifest,
             resuming=resumed is not None,
+            writing=self.world.main,
         )
         self._saved_step = None if resumed is None else self.state.step
         self._interrupts = Interrupts()
+        self._agreed = 0.0
         self._earlier_seconds = self.state.seconds
         self._began = perf_counter()
 
@@ -158,19 +159,30 @@ class Trainer:
         Ctrl-C (or SIGTERM) ends the step, saves, and returns a result that says how to go on.
 
         Raises:
-            TrainingError: A loss is not finite, or a checkpoint cannot be written. What was saved is still there.
+            TrainingError: A loss is not finite, a checkpoint cannot be written, or another process was lost. What
+                was saved is still there.
         """
+        try:
+            return self._run()
+        except RuntimeError as error:
+            if (told := self.world.explain(error)) is not None:
+                raise told from error
+            raise
+
+    def _run(self) -> TrainResult:
         self._began = perf_counter()
         first = self.state.step
         try:
             self.out_dir.mkdir(parents=True, exist_ok=True)
-            abandoned = abandon_later(self.out_dir, first)
+            abandoned = abandon_later(self.out_dir, first) if self.world.main else []
         except OSError as error:
             raise TrainingError(
                 f"cannot write to {self.out_dir}: {error.strerror}", hint="choose another folder with --out"
             ) from error
         keep_until = -1 if self._saved_step is None else first
-        self._metrics = MetricsLog(self.out_dir, self.config.train.log_interval, keep_until)
+        self._metrics = MetricsLog(
+            self.out_dir if self.world.main else None, self.config.train.log_interval, keep_until
+        )
         if self.config.train.replicas not in (None, self.replicas.count):
             self._say(
                 f"train.replicas stays {self.replicas.count}, as the run was started: another number would round "
@@ -181,7 +193,7 @@ class Trainer:
             self._say(f"a checkpoint that this run had written later was set aside: {path}")
         with (
             engine.use(self.config.train.engine),
-            self.replicas,
+            closing(self.replicas),
             self._interrupts,
             Prefetcher(self._fetch, first, stop=self.plan.total_steps) as upcoming,
         ):
@@ -211,13 +223,14 @@ class Trainer:
             self._train(upcoming)
 
     def _stop(self) -> Stop | None:
-        """Why the run is over, if it is."""
+        """Why the run is over, if it is; all processes come to the same answer."""
         train, total = self.config.train, self.plan.total_steps
-        if self._interrupts.requested:
+        interrupted, self._agreed = self.world.largest([float(self._interrupts.requested), self._elapsed()])
+        if interrupted:
             return "interrupted"
         if total is not None and self.state.step >= total:
             return "finished"
-        if train.max_seconds is not None and self._elapsed() >= train.max_seconds:
+        if train.max_seconds is not None and self._agreed >= train.max_seconds:
             return "time"
         patience = train.early_stopping_patience
         if patience is not None and self.state.without_improvement >= patience:
@@ -257,8 +270,11 @@ class Trainer:
         self.callbacks.on_step(report)
         interval = self.config.train.histogram_interval
         if interval is not None and state.step % interval == 0:
+            self.replicas.to_host()
             distributions = HistogramReport(
-                state.step, histograms(self.replicas.decoder.parameters), histograms(outcome.gradients)
+                state.step,
+                histograms(self.replicas.decoder.parameters),
+                histograms(self.replicas.host_gradients(outcome.gradients)),
             )
             self._metrics.histograms(distributions)
             self.callbacks.on_histograms(distributions)
@@ -317,7 +333,7 @@ class Trainer:
         train = self.config.train
         if (total := self.plan.total_steps) is not None:
             return total
-        remaining = (train.max_seconds or 0.0) / max(self._elapsed(), 1e-3)
+        remaining = (train.max_seconds or 0.0) / max(self._agreed, 1e-3)
         return max(self.state.step + 1, round((self.state.step + 1) * remaining))
 
     def _elapsed(self) -> float:
@@ -336,7 +352,7 @@ class Trainer:
             self.plan.total_steps,
             self.replicas.count,
             _read_only(self.replicas.decoder.parameters),
-            _read_only(self.replicas.gradients),
+            self.replicas.gradients,
             self.data.floors,
         )
 
@@ -357,7 +373,26 @@ class Trainer:
         )
 
 
-def _read_only(parameters: Parameters) -> dict[str, NDArray[Any]]:
+def _replicas(config: Config, decoder: Decoder, state: TrainerState, world: World) -> Differentiator:
+    """Who holds the weights and differentiates the loss, as the engine wants it."""
+    train = config.train
+    if train.engine == "torch":
+        require_torch()
+        from quanta_tissu.tisslm.train.pytorch.replica import TorchReplica
+
+        return TorchReplica(config, decoder, world)
+    # A run that was started on the torch engine has no number yet.
+    state.replicas = state.replicas or replica_count(train.replicas)
+    return Replicas(
+        decoder,
+        state.replicas,
+        label_smoothing=train.label_smoothing,
+        z_loss=train.z_loss,
+        recompute=train.recompute,
+    )
+
+
+def _read_only(parameters: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     views = {}
     for name, array in parameters.items():
         views[name] = array.view()
