@@ -149,7 +149,6 @@ class Trainer:
         )
         self._saved_step = None if resumed is None else self.state.step
         self._interrupts = Interrupts()
-        self._agreed = 0.0
         self._earlier_seconds = self.state.seconds
         self._began = perf_counter()
 
@@ -225,12 +224,12 @@ class Trainer:
     def _stop(self) -> Stop | None:
         """Why the run is over, if it is; all processes come to the same answer."""
         train, total = self.config.train, self.plan.total_steps
-        interrupted, self._agreed = self.world.largest([float(self._interrupts.requested), self._elapsed()])
+        interrupted, elapsed = self.world.largest([float(self._interrupts.requested), self._elapsed()])
         if interrupted:
             return "interrupted"
         if total is not None and self.state.step >= total:
             return "finished"
-        if train.max_seconds is not None and self._agreed >= train.max_seconds:
+        if train.max_seconds is not None and elapsed >= train.max_seconds:
             return "time"
         patience = train.early_stopping_patience
         if patience is not None and self.state.without_improvement >= patience:
@@ -333,7 +332,8 @@ class Trainer:
         train = self.config.train
         if (total := self.plan.total_steps) is not None:
             return total
-        remaining = (train.max_seconds or 0.0) / max(self._agreed, 1e-3)
+        elapsed = self.world.largest([self._elapsed()])[0]
+        remaining = (train.max_seconds or 0.0) / max(elapsed, 1e-3)
         return max(self.state.step + 1, round((self.state.step + 1) * remaining))
 
     def _elapsed(self) -> float:
