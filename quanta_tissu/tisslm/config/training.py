@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import frexp
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -119,6 +120,20 @@ class TrainConfig(Section):
         description="Keep only the input of each block for the backward pass and run the block again there: the "
         "same results with less memory and a third more time.",
     )
+    precision: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32",
+        description="Type of matrix products and activations while training; weights, updates, norms and loss "
+        "are float32 always. The NumPy engines simulate float16 and do not know bfloat16.",
+    )
+    loss_scale: float = Field(
+        65536.0,
+        ge=1,
+        description="float16: multiply the loss by this power of two, so that small gradients do not vanish; it "
+        "halves when one overflows.",
+    )
+    loss_scale_interval: int = Field(
+        2000, ge=1, description="float16: updates without an overflow after which the loss scale doubles."
+    )
     batch_ramp_steps: int = Field(
         0, ge=0, description="Grow the batch linearly from batch_ramp_start to batch_size over these steps."
     )
@@ -165,4 +180,23 @@ class TrainConfig(Section):
                 f"train.batch_ramp_start = {self.batch_ramp_start} is larger than train.batch_size = "
                 f"{self.batch_size}"
             )
+        self._check_precision()
         return self
+
+    def _check_precision(self) -> None:
+        if self.precision == "bfloat16" and self.engine != "torch":
+            raise ValueError(
+                f"train.precision = bfloat16 is not known to train.engine = {self.engine}; choose float16, which "
+                "it simulates, or float32, or train.engine = torch"
+            )
+        if frexp(self.loss_scale)[0] != 0.5:
+            raise ValueError(
+                f"train.loss_scale = {self.loss_scale:g} is not a power of two, so dividing by it would round"
+            )
+        if self.precision != "float16":
+            for name in ("loss_scale", "loss_scale_interval"):
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"train.{name} = {value:g} means nothing to train.precision = {self.precision}; leave "
+                        "it out, or choose float16"
+                    )

@@ -61,6 +61,8 @@ class TrainerState:
         best_val_loss: Lowest validation loss.
         without_improvement: Validations since then.
         spike_windows: Recent values that spikes are measured against.
+        loss_scale: What the loss is multiplied by in float16; None in other precisions.
+        loss_scale_good_steps: Finite gradients since it last changed.
         dataset: Fingerprint of the tokens trained on.
     """
 
@@ -79,6 +81,8 @@ class TrainerState:
     best_val_loss: float | None = None
     without_improvement: int = 0
     spike_windows: dict[str, list[float]] = field(default_factory=dict)
+    loss_scale: float | None = None
+    loss_scale_good_steps: int = 0
     dataset: str = ""
 
     @property
@@ -162,6 +166,9 @@ class Resumed:
             step.average.load(saved.parameters.flat, self.state.average_updates)
         step.replicas.from_host()
         step.restore_spike_windows(self.state.spike_windows)
+        if step.loss_scale is not None and self.state.loss_scale is not None:
+            step.loss_scale.value = self.state.loss_scale
+            step.loss_scale.good_steps = self.state.loss_scale_good_steps
 
 
 def require_same_architecture(saved: Decoder, current: Decoder) -> None:
@@ -221,6 +228,9 @@ class Checkpoints:
         """
         state.optimizer_steps = step.optimizer.steps
         state.spike_windows = step.spike_windows()
+        scale = step.loss_scale
+        state.loss_scale = None if scale is None else scale.value
+        state.loss_scale_good_steps = 0 if scale is None else scale.good_steps
         if step.average is not None:
             state.average_updates = step.average.updates
         directory = self.run_dir / f"{STEP_PREFIX}{state.step}"

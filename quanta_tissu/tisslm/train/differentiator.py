@@ -94,9 +94,12 @@ class Differentiator(Protocol):
         """A moving average of the weights."""
 
     def loss_and_gradients(
-        self, batches: Sequence[Batch], *, dropout: tuple[int, ...] | None = None
+        self, batches: Sequence[Batch], *, dropout: tuple[int, ...] | None = None, loss_scale: float = 1.0
     ) -> tuple[float, Any]:
-        """Mean training loss over all targets of the batches, and its gradient, until the next call."""
+        """Mean training loss over all targets of the batches, and its gradient, until the next call.
+
+        What is differentiated is `loss_scale` (a power of two) times the loss; neither result is scaled.
+        """
 
     def clip_by_value(self, gradients: Any, limit: float) -> None:
         """Clip every element of the gradients in place."""
@@ -104,9 +107,7 @@ class Differentiator(Protocol):
     def squared_norm(self, gradients: Any) -> float:
         """Sum of squares of all gradients."""
 
-    def validate(
-        self, batches: Iterable[Batch], average: Any, cancelled: Callable[[], bool]
-    ) -> Evaluation | None:
+    def validate(self, batches: Iterable[Batch], average: Any, cancelled: Callable[[], bool]) -> Evaluation | None:
         """Mean cross-entropy over the batches with the weights, or with their average; None if cancelled."""
 
     def host_gradients(self, gradients: Any) -> Mapping[str, Flat]:

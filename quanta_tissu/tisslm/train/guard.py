@@ -13,8 +13,14 @@ WINDOW = 128
 _FEWEST = 20
 
 
-def require_finite(step: int, loss: float, gradient_norm: float) -> None:
+def require_finite(step: int, loss: float, gradient_norm: float, *, float16: bool = False) -> None:
     """Stop before an update that would destroy the weights.
+
+    Args:
+        step: Number of the step, from 1.
+        loss: Its loss.
+        gradient_norm: Its gradient norm.
+        float16: Whether it was made in float16, which may be the cause.
 
     Raises:
         TrainingError: The loss or the gradient norm is not finite.
@@ -25,7 +31,8 @@ def require_finite(step: int, loss: float, gradient_norm: float) -> None:
     raise TrainingError(
         f"{what} at step {step}; the update was not made",
         hint="lower optimizer.learning_rate or lengthen the warmup, clip gradients (train.clip_norm), and go "
-        "on from the last checkpoint with --resume",
+        "on from the last checkpoint with --resume"
+        + ("; float16 ends at 65,504: train.precision = float32 does not" if float16 else ""),
     )
 
 

@@ -86,6 +86,7 @@ class MetricsLog:
         self._tokens += report.tokens_per_second * report.step_seconds
         self._seconds += report.step_seconds
         if report.step % self._interval == 0:
+            scale = {} if report.loss_scale is None else {"loss_scale": report.loss_scale}
             self._metrics.append(
                 {
                     "kind": "train",
@@ -97,6 +98,7 @@ class MetricsLog:
                     "perplexity": perplexity(report.loss),
                     "learning_rate": report.learning_rate,
                     "gradient_norm": report.gradient_norm,
+                    **scale,
                     "tokens_per_second": self._tokens / max(self._seconds, 1e-9),
                     "step_seconds": report.step_seconds,
                     "seconds": report.seconds,

@@ -10,9 +10,12 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
-from quanta_tissu.tisslm.engine import Tape, flat
+from quanta_tissu.tisslm.engine import Tape, current, flat
+from quanta_tissu.tisslm.engine.float16 import Float16Engine
 from quanta_tissu.tisslm.engine.memory import keep_freed_memory
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
@@ -34,6 +37,8 @@ class Replicas:
         label_smoothing: As in `Decoder.loss`, for training.
         z_loss: As in `Decoder.loss`, for training.
         recompute: As in `Decoder.loss`, for training.
+        float16: Differentiate in simulated float16 (`engine/float16.py`). Evaluation is in float32 always: it is
+            the float32 weights that are saved and used.
 
     Attributes:
         team: The threads, free between the calls.
@@ -47,6 +52,7 @@ class Replicas:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         recompute: bool = False,
+        float16: bool = False,
     ) -> None:
         keep_freed_memory()
         self.decoder = decoder
@@ -54,6 +60,7 @@ class Replicas:
         self._label_smoothing = label_smoothing
         self._z_loss = z_loss
         self._recompute = recompute
+        self._float16 = float16
         self._gradients = [decoder.parameters.like() for _ in range(count)]
 
     @property
@@ -67,7 +74,11 @@ class Replicas:
         return self._gradients[0]
 
     def loss_and_gradients(
-        self, batches: Batch | Sequence[Batch], *, dropout: tuple[int, ...] | None = None
+        self,
+        batches: Batch | Sequence[Batch],
+        *,
+        dropout: tuple[int, ...] | None = None,
+        loss_scale: float = 1.0,
     ) -> tuple[float, Parameters]:
         """Mean training loss over all targets of the batches, and its gradient.
 
@@ -77,6 +88,8 @@ class Replicas:
         Args:
             batches: One batch, or the micro-batches of an accumulated step; one after the other in memory.
             dropout: Entropy of the dropout masks; None for no dropout.
+            loss_scale: Differentiate this many times the loss, and divide the gradients by it in the end. A power
+                of two changes no float32, but keeps a float16 on the way from vanishing.
 
         Returns:
             The loss, and the gradients in a buffer that the next call overwrites.
@@ -84,10 +97,11 @@ class Replicas:
         batches = [batches] if isinstance(batches, Batch) else batches
         denominator = float(max(1, sum(batch.num_targets for batch in batches)))
         losses = self.team.run(
-            [partial(self._differentiate, r, batches, denominator, dropout) for r in range(self.count)]
+            [partial(self._differentiate, r, batches, denominator, dropout, loss_scale) for r in range(self.count)]
         )
         used = [gradients.flat for gradients, own in zip(self._gradients, losses, strict=True) if own]
-        self.team.run([partial(_sum_span, used, span) for span in self._spans()] if len(used) > 1 else [])
+        if len(used) > 1 or loss_scale != 1:
+            self.team.run([partial(_sum_span, used, 1 / loss_scale, span) for span in self._spans()])
         return math.fsum(loss for own in losses for loss in own), self.gradients
 
     def evaluate(
@@ -163,16 +177,22 @@ class Replicas:
         self.close()
 
     def _differentiate(
-        self, replica: int, batches: Sequence[Batch], denominator: float, dropout: tuple[int, ...] | None
+        self,
+        replica: int,
+        batches: Sequence[Batch],
+        denominator: float,
+        dropout: tuple[int, ...] | None,
+        loss_scale: float,
     ) -> list[float]:
-        """Losses of this replica's shares; their gradients add up in its buffer."""
+        """Losses of this replica's shares; the gradients of the scaled losses add up in its buffer."""
+        engine = Float16Engine(current().name) if self._float16 else current()
         parameters, gradients = self.decoder.parameters, self._gradients[replica]
         losses: list[float] = []
         for micro_batch, batch in enumerate(batches):
             share = _share(batch, replica, self.count)
             if not len(share.inputs):
                 continue
-            tape = Tape()
+            tape = Tape(engine)
             variables = {n: tape.variable(a, grad_buffer=gradients[n]) for n, a in parameters.items()}
             if losses:
                 for name, variable in variables.items():
@@ -187,7 +207,7 @@ class Replicas:
                 denominator=denominator,
                 recompute=self._recompute,
             )
-            tape.backward(loss)
+            tape.backward(loss, np.full_like(loss.value, loss_scale))
             for name, variable in variables.items():
                 if variable.grad is None:
                     gradients[name].fill(0)  # the loss does not depend on it
@@ -238,6 +258,8 @@ def _share(batch: Batch, replica: int, count: int) -> Batch:
     return Batch(batch.inputs[span], batch.targets[span])
 
 
-def _sum_span(buffers: Sequence[flat.Flat], span: slice) -> None:
+def _sum_span(buffers: Sequence[flat.Flat], factor: float, span: slice) -> None:
     for part in buffers[1:]:
         flat.sum_into(buffers[0][span], part[span])
+    if factor != 1:
+        buffers[0][span] *= factor

@@ -56,6 +56,7 @@ class StepReport:
         tokens_per_second: Speed of the step.
         seconds: Time since the start of the run, evaluation and saving included.
         skipped: Why the update was left out; None if it was made.
+        loss_scale: What the loss was multiplied by in float16; None in other precisions.
     """
 
     step: int
@@ -69,6 +70,7 @@ class StepReport:
     tokens_per_second: float
     seconds: float
     skipped: str | None = None
+    loss_scale: float | None = None
 
 
 @dataclass(frozen=True)

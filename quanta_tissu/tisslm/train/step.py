@@ -12,6 +12,7 @@ from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.train.clipping import norm_scale
 from quanta_tissu.tisslm.train.differentiator import Differentiator, Evaluation, Snapshot
 from quanta_tissu.tisslm.train.guard import SpikeDetector, require_finite
+from quanta_tissu.tisslm.train.loss_scale import LossScale
 from quanta_tissu.tisslm.train.schedules import learning_rate_factor
 
 WEIGHTS = "parameters"
@@ -28,6 +29,7 @@ class StepOutcome:
         learning_rate: The optimizer's learning rate.
         gradients: The gradients, as `Differentiator.host_gradients` takes them, until the next step.
         skipped: Why the update was left out; None if it was made.
+        loss_scale: What the loss was multiplied by for the gradients' sake; None where that is not done.
     """
 
     loss: float
@@ -35,6 +37,7 @@ class StepOutcome:
     learning_rate: float
     gradients: Any
     skipped: str | None = None
+    loss_scale: float | None = None
 
 
 class TrainStep:
@@ -47,6 +50,7 @@ class TrainStep:
     Attributes:
         optimizer: The update rule and its state.
         average: Moving average of the weights, if the configuration asks for one.
+        loss_scale: Keeps gradients within the range of float16, if that is the precision.
     """
 
     def __init__(self, config: Config, replicas: Differentiator) -> None:
@@ -55,6 +59,8 @@ class TrainStep:
         self.optimizer = replicas.make_optimizer(config.optimizer)
         decay = config.train.ema_decay
         self.average = None if decay is None else replicas.make_average(decay)
+        scaled = config.train.precision == "float16"
+        self.loss_scale = LossScale(config.train.loss_scale, config.train.loss_scale_interval) if scaled else None
         threshold = config.train.spike_threshold
         names = [] if threshold is None else ["loss", "gradient norm"]
         self._detectors = {name: SpikeDetector(threshold or 0.0) for name in names}
@@ -68,24 +74,29 @@ class TrainStep:
             total_steps: Length of the run, for the schedule.
 
         Raises:
-            TrainingError: The loss or the gradient is not finite; the weights are as they were.
+            TrainingError: The loss or the gradient is not finite, and no loss scale is to blame for it; the
+                weights are as they were.
         """
         train = self.config.train
-        loss, gradients = self.replicas.loss_and_gradients(batches, dropout=(train.seed, step))
-        if train.clip_value is not None:
-            self.replicas.clip_by_value(gradients, train.clip_value)
-        norm = math.sqrt(self.replicas.squared_norm(gradients))
-        require_finite(step + 1, loss, norm)
-        factor = learning_rate_factor(self.config.schedule, step, total_steps)
-        outcome = StepOutcome(
-            loss, norm, self.optimizer.learning_rate * factor, gradients, self._spike(loss, norm)
+        scale = None if self.loss_scale is None else self.loss_scale.value
+        loss, gradients = self.replicas.loss_and_gradients(
+            batches, dropout=(train.seed, step), loss_scale=scale or 1.0
         )
-        if outcome.skipped is None:
-            scale = 1.0 if train.clip_norm is None else norm_scale(norm, train.clip_norm)
-            self.optimizer.step(gradients.flat, factor=factor, gradient_scale=scale)
+        norm = math.sqrt(self.replicas.squared_norm(gradients))
+        factor = learning_rate_factor(self.config.schedule, step, total_steps)
+        skipped = self._overflow(loss, norm)
+        if skipped is None:
+            require_finite(step + 1, loss, norm, float16=scale is not None)
+            if train.clip_value is not None:
+                self.replicas.clip_by_value(gradients, train.clip_value)
+                norm = math.sqrt(self.replicas.squared_norm(gradients))
+            skipped = self._spike(loss, norm)
+        if skipped is None:
+            clip = 1.0 if train.clip_norm is None else norm_scale(norm, train.clip_norm)
+            self.optimizer.step(gradients.flat, factor=factor, gradient_scale=clip)
             if self.average is not None:
                 self.average.update()
-        return outcome
+        return StepOutcome(loss, norm, self.optimizer.learning_rate * factor, gradients, skipped, scale)
 
     def validate(self, batches: Iterable[Batch], cancelled: Callable[[], bool]) -> Evaluation | None:
         """Evaluate the weights, or their average if there is one; None if that was cancelled."""
@@ -107,6 +118,21 @@ class TrainStep:
         """Take over what `spike_windows` gave; detectors that were not on before start empty."""
         for name, detector in self._detectors.items():
             detector.values.extend(windows.get(name, ()))
+
+    def _overflow(self, loss: float, norm: float) -> str | None:
+        """Whether the loss scale was too large for the gradients, as a sentence; it is smaller then.
+
+        A loss that is not finite is another matter: no scale goes into it.
+        """
+        if self.loss_scale is None or not math.isfinite(loss):
+            return None
+        before = self.loss_scale.value
+        if not self.loss_scale.is_too_large(math.isfinite(norm)):
+            return None
+        return (
+            f"a gradient overflowed float16 with the loss multiplied by {before:,.0f}, "
+            f"from now on by {self.loss_scale.value:,.0f}"
+        )
 
     def _spike(self, loss: float, norm: float) -> str | None:
         """What lies too far above its recent mean, as a sentence; None if nothing does."""

@@ -262,6 +262,7 @@ class Trainer:
             tokens_per_second=tokens / seconds,
             seconds=self._elapsed(),
             skipped=outcome.skipped,
+            loss_scale=outcome.loss_scale,
         )
         if outcome.skipped is not None:
             self._say(f"step {state.step}: {outcome.skipped}; the update was skipped", "warning")
@@ -389,6 +390,7 @@ def _replicas(config: Config, decoder: Decoder, state: TrainerState, world: Worl
         label_smoothing=train.label_smoothing,
         z_loss=train.z_loss,
         recompute=train.recompute,
+        float16=train.precision == "float16",
     )
 
 

@@ -270,6 +270,16 @@ class TestRefusedValues:
             (["model.d_model=24"], "d_model / n_heads must be even; it is 3 (24 / 8)"),
             (["model.d_model=9", "model.n_heads=1", "model.positions=sinusoidal"], "even model.d_model; it is 9"),
             (["data.stride=5"], "data.stride = 5 means nothing to data.windows = random"),
+            (
+                ["train.precision=bfloat16"],
+                "train.precision = bfloat16 is not known to train.engine = fast; choose",
+            ),
+            (
+                ["train.precision=float16", "train.loss_scale=1000"],
+                "train.loss_scale = 1000 is not a power of two",
+            ),
+            (["train.loss_scale=1024"], "train.loss_scale = 1024 means nothing to train.precision = float32"),
+            (["train.loss_scale_interval=9"], "train.loss_scale_interval = 9 means nothing to train.precision"),
         ],
     )
     def test_fields_that_contradict_each_other(self, overrides, problem):

@@ -24,6 +24,12 @@ def test_numbers_that_are_not_finite_stop_the_run_and_say_where(loss, norm, mess
     assert "--resume" in error.value.hint
 
 
+def test_in_float16_the_precision_is_named_as_a_possible_cause():
+    with pytest.raises(TrainingError) as error:
+        require_finite(7, math.inf, 1.0, float16=True)
+    assert "train.precision = float32" in error.value.hint
+
+
 def test_finite_numbers_pass():
     require_finite(0, 1e30, 0.0)
 

@@ -52,7 +52,7 @@ def peak_of_a_step(config):
         {"model": {**LONG, "feed_forward": "gelu", "positions": "learned", "norm_placement": "post"}},
         {"model": {**LONG, "vocab_size": 4000, "context_length": 64}},
         {"model": {**LONG, "n_layers": 6}, "train": {"recompute": True}},
-        {"model": {**WIDE, "n_layers": 4, "context_length": 512}, "train": {"recompute": True}},
+        {"model": {**WIDE, "n_layers": 4, "context_length": 128}, "train": {"recompute": True}},
         {"model": {**LONG, "vocab_size": 4000, "context_length": 64}, "train": {"recompute": True}},
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -95,6 +96,26 @@ def test_interrupted_and_resumed_equals_uninterrupted(config, make_trainer, engi
     ]
     best = [artifact.read(t.out_dir / "best").decoder.parameters.flat for t in (whole, second)]
     assert np.array_equal(*best)
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_float16_resumes_with_its_loss_scale(config, make_trainer, recorder, engine):
+    """The scale has overflowed and grown before the stop, and is in the middle of its interval there."""
+    half = {"engine": engine, "precision": "float16", "loss_scale": 2.0**20, "loss_scale_interval": 3}
+    settings = config(
+        model={"dropout": 0.2},
+        train={**half, "recompute": True, "max_steps": 20, "checkpoint_interval": 1, "keep_checkpoints": 20},
+    )
+    whole = make_trainer(settings, out="whole", callbacks=[recorder])
+    whole.run()
+    scales = [report.loss_scale for report in recorder.steps]
+    assert {b / a for a, b in itertools.pairwise(scales[:10])} == {0.5, 1, 2}
+    saved = (load_resumable(whole.out_dir / f"step-{step}") for step in range(10, 20))
+    stopped = next(resumed for resumed in saved if resumed.state.loss_scale_good_steps)
+    resumed = make_trainer(settings, out="other", resumed=stopped, seed=5)
+    resumed.run()
+    assert checkpoint_content(resumed.out_dir / "step-20") == checkpoint_content(whole.out_dir / "step-20")
+    assert metrics(resumed)[-1] == metrics(whole)[-1]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "lion", "muon"])
