@@ -63,7 +63,6 @@ POLICIES = {
     "gelu_tanh": _AS_INPUT,
     "relu": _AS_INPUT,
     "relu_squared": _AS_INPUT,
-    "relu_squared": _AS_INPUT,
     "rope": _AS_INPUT,
     "silu": _AS_INPUT,
     "swiglu": _AS_INPUT,
