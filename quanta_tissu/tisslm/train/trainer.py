@@ -353,7 +353,7 @@ class Trainer:
             self.plan.total_steps,
             self.replicas.count,
             _read_only(self.replicas.decoder.parameters),
-            self.replicas.gradients,
+            _read_only(self.replicas.gradients),
             self.data.floors,
         )
 
