@@ -254,10 +254,10 @@ def _gradient(decoder: Any, engine: str) -> Any:
     gradient = decoder.parameters.like()
     with engines.use(engine):
         tape = Tape()
-        params = {
-            name: tape.variable(value, grad_buffer=gradient[name]) for name, value in decoder.parameters.items()
-        }
+        params = {name: tape.variable(value) for name, value in decoder.parameters.items()}
         tape.backward(decoder.loss(*_tokens(), params=params))
+    for name, variable in params.items():
+        gradient[name][...] = variable.grad
     return gradient.flat
 
 

@@ -23,6 +23,15 @@ def sum_into(total: Flat, part: Flat) -> None:
         total[i] += part[i]
 
 
+@kernel
+def add_rows(total: Flat, ids: NDArray[np.int64], rows: Flat) -> None:
+    """Add rows (N, D) to those rows of total (V, D) that ids (N) name."""
+    for n in range(len(ids)):
+        row = ids[n]
+        for j in range(rows.shape[1]):
+            total[row, j] += rows[n, j]
+
+
 @summing_kernel
 def squared_norm(x: Flat) -> float:
     """Sum of squares in float64."""

@@ -63,3 +63,8 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         _own.memory = None  # or both would be there at once
         _own.memory = memory = np.empty(size, np.uint8)
     return memory[:size].view(dtype).reshape(shape)
+
+
+def release_scratch() -> None:
+    """Give the thread's memory for the moment back."""
+    _own.memory = None

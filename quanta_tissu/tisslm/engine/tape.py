@@ -25,8 +25,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.engines import Engine, EngineOp, Implementation, current
+from quanta_tissu.tisslm.engine.gradient import Gradient, RowGradient
 
 Array = NDArray[Any]
+Receiver = Callable[[Gradient, bool], None]
+
+
+class Slot:
+    """Where the gradient of a variable adds up.
+
+    It is apart from the variable, so that the record does not keep values alive that no backward pass reads.
+
+    Attributes:
+        shape: Shape of the value, and of its gradient.
+        dtype: Type of the value's elements.
+        gradient: The sum of what has arrived; None before that, and if it is received elsewhere.
+    """
+
+    __slots__ = ("_own", "dtype", "gradient", "receive", "shape")
+
+    def __init__(self, value: Array, receive: Receiver | None = None) -> None:
+        self.shape = value.shape
+        self.dtype = value.dtype
+        self.gradient: Array | None = None
+        self.receive = receive
+        self._own = False
+
+    def accumulate(self, d: Gradient, *, fresh: bool = False) -> None:
+        """Add `d` to the gradient.
+
+        An op may hand the same array to several inputs (a residual add does), so what arrived is changed in place
+        only if it is known that nobody else has it.
+
+        Args:
+            d: What has arrived.
+            fresh: Nobody else has it.
+        """
+        if self.receive is not None:
+            self.receive(d, fresh)
+            return
+        if isinstance(d, RowGradient):
+            d, fresh = d.dense(), True
+        if self.gradient is None:
+            self.gradient, self._own = d, fresh
+        elif self._own:
+            np.add(self.gradient, d, out=self.gradient)
+        else:
+            self.gradient, self._own = np.asarray(np.add(self.gradient, d, out=d if fresh else None)), True
+
+    def take(self) -> Array | None:
+        """The gradient, which is complete; the slot lets go of it."""
+        gradient, self.gradient = self.gradient, None
+        return gradient
 
 
 class Variable:
@@ -34,17 +84,16 @@ class Variable:
 
     Attributes:
         value: The array.
-        grad: Gradient of the loss with respect to `value`, same shape; None until some has arrived.
         tape: The tape that records what is done to it.
+        slot: Where its gradient adds up.
     """
 
-    __slots__ = ("_buffer", "grad", "tape", "value")
+    __slots__ = ("slot", "tape", "value")
 
-    def __init__(self, value: Array, tape: Tape, buffer: Array | None = None) -> None:
+    def __init__(self, value: Array, tape: Tape, receive: Receiver | None = None) -> None:
         self.value = value
         self.tape = tape
-        self.grad: Array | None = None
-        self._buffer = buffer
+        self.slot = Slot(value, receive)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,33 +105,23 @@ class Variable:
         """Type of the value's elements."""
         return self.value.dtype
 
-    def accumulate(self, d: Array) -> None:
-        """Add `d` to the gradient.
-
-        An op may hand the same array to several inputs (a residual add does), so what arrived is never changed
-        in place unless it was copied into the variable's own buffer.
-        """
-        if self._buffer is not None:
-            if self.grad is None:
-                np.copyto(self._buffer, d)
-                self.grad = self._buffer
-            else:
-                np.add(self._buffer, d, out=self._buffer)
-        else:
-            self.grad = d if self.grad is None else np.asarray(self.grad + d)
+    @property
+    def grad(self) -> Array | None:
+        """Gradient of the loss with respect to `value`, same shape; None until some has arrived."""
+        return self.slot.gradient
 
 
 class _Node(NamedTuple):
     implementation: Implementation
     saved: Any
-    inputs: tuple[Any, ...]
-    outputs: tuple[Variable, ...]
+    inputs: tuple[Slot | None, ...]
+    outputs: tuple[Slot, ...]
 
 
 class _Checkpoint(NamedTuple):
     function: Callable[[Variable], Variable]
     input: Variable
-    output: Variable
+    output: Slot
 
 
 class Tape:
@@ -97,14 +136,15 @@ class Tape:
         self._nodes: list[_Node | _Checkpoint] = []
         self._recording = True
 
-    def variable(self, value: Array, *, grad_buffer: Array | None = None) -> Variable:
+    def variable(self, value: Array, *, receive: Receiver | None = None) -> Variable:
         """Put an array on the tape.
 
         Args:
             value: The array to differentiate with respect to.
-            grad_buffer: Where its gradient shall be written (same shape); by default a new array.
+            receive: Called as `receive(gradient, fresh)` with the gradient of every use instead of adding them up
+                on the variable; `fresh` says that nobody else has that array.
         """
-        return Variable(value, self, grad_buffer)
+        return Variable(value, self, receive)
 
     def apply(self, op: EngineOp, inputs: tuple[Any, ...], attributes: Mapping[str, Any]) -> Any:
         """Run an op forward and record it; inputs that are not variables are constants."""
@@ -114,7 +154,8 @@ class Tape:
         several = isinstance(result, tuple)
         outputs = tuple(Variable(y, self) for y in (result if several else (result,)))
         if self._recording:
-            self._nodes.append(_Node(implementation, saved, inputs, outputs))
+            slots = tuple(x.slot if isinstance(x, Variable) else None for x in inputs)
+            self._nodes.append(_Node(implementation, saved, slots, tuple(y.slot for y in outputs)))
         return outputs if several else outputs[0]
 
     def checkpoint(self, function: Callable[[Variable], Variable], x: Variable) -> Variable:
@@ -132,7 +173,7 @@ class Tape:
         with self._paused():
             y = function(x)
         if self._recording:
-            self._nodes.append(_Checkpoint(function, x, y))
+            self._nodes.append(_Checkpoint(function, x, y.slot))
         return y
 
     def backward(self, loss: Variable, d_loss: Array | None = None) -> None:
@@ -142,28 +183,35 @@ class Tape:
             loss: The variable to start from, usually a scalar.
             d_loss: Gradient to start with; ones by default.
         """
-        loss.accumulate(np.ones_like(loss.value) if d_loss is None else d_loss)
+        loss.slot.accumulate(np.ones_like(loss.value) if d_loss is None else d_loss)
         while self._nodes:
-            node = self._nodes.pop()
-            if isinstance(node, _Checkpoint):
-                self._record_again(node)
-                continue
-            if all(y.grad is None for y in node.outputs):
-                continue
-            d_outputs = [np.zeros_like(y.value) if y.grad is None else y.grad for y in node.outputs]
-            for y in node.outputs:
-                y.grad = None
-            d_inputs = node.implementation.backward(node.saved, *d_outputs)
-            # An absent optional input at the end (a bias) has no gradient either, hence not strict.
-            for x, d in zip(node.inputs, d_inputs, strict=False):
-                if isinstance(x, Variable) and d is not None:
-                    x.accumulate(d)
+            # In a call of its own, which leaves no array behind that the next node's backward does not need.
+            self._walk(self._nodes.pop())
+
+    def _walk(self, node: _Node | _Checkpoint) -> None:
+        if isinstance(node, _Checkpoint):
+            self._record_again(node)
+            return
+        gradients = [y.take() for y in node.outputs]
+        if all(d is None for d in gradients):
+            return
+        d_outputs = [
+            np.zeros(y.shape, y.dtype) if d is None else d for y, d in zip(node.outputs, gradients, strict=True)
+        ]
+        d_inputs = node.implementation.backward(node.saved, *d_outputs)
+        given = [id(d) for d in (*d_outputs, *d_inputs)]
+        # An absent optional input at the end (a bias) has no gradient either, hence not strict.
+        for slot, d in zip(node.inputs, d_inputs, strict=False):
+            if slot is not None and d is not None:
+                # A view's memory may be someone else's.
+                alone = given.count(id(d)) == 1 and isinstance(d, np.ndarray) and d.base is None
+                slot.accumulate(d, fresh=alone)
 
     def _record_again(self, node: _Checkpoint) -> None:
         """Put what a checkpointed function does on the end of the record, where the walk goes on."""
-        d, node.output.grad = node.output.grad, None
+        d = node.output.take()
         if d is not None:
-            node.function(node.input).accumulate(d)
+            node.function(node.input).slot.accumulate(d)
 
     @contextmanager
     def _paused(self) -> Iterator[None]:

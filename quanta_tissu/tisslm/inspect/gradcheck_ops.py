@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from quanta_tissu.tisslm.engine.engines import Implementation
+from quanta_tissu.tisslm.engine.gradient import Gradient, dense
 from quanta_tissu.tisslm.inspect.certificate import Check
 from quanta_tissu.tisslm.inspect.differences import ENTIRELY_WRONG, numerical_gradient, relative_error
 from quanta_tissu.tisslm.ops import Op, Sample
@@ -100,7 +101,7 @@ def run_op(
     """Run a pair forward and backward on a sample, in a given precision."""
     inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
     outputs, saved = implementation.forward(*inputs, **sample.attributes)
-    gradients = implementation.backward(saved, *(d.astype(dtype) for d in d_outputs))
+    gradients = _written_out(implementation.backward(saved, *(d.astype(dtype) for d in d_outputs)))
     return Results(outputs if isinstance(outputs, tuple) else (outputs,), gradients)
 
 
@@ -209,7 +210,7 @@ def _contract(implementation: Implementation, sample: Sample, d_outputs: tuple[A
         result, saved = implementation.forward(*inputs, **sample.attributes)
         outputs = result if isinstance(result, tuple) else (result,)
         values = [y.copy() for y in outputs]
-        gradients = implementation.backward(saved, *weights)
+        gradients = _written_out(implementation.backward(saved, *weights))
         _require(len(gradients) == len(inputs), f"{len(gradients)} gradients for {len(inputs)} inputs")
         for y, d in zip(outputs, d_outputs, strict=True):
             _require(isinstance(y, np.ndarray), f"an output is a {type(y).__name__}, not an array")
@@ -243,6 +244,10 @@ def _several(outputs: Any) -> tuple[Array, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
+def _written_out(gradients: tuple[Gradient | None, ...]) -> tuple[Array | None, ...]:
+    return tuple(None if d is None else dense(d) for d in gradients)
+
+
 def _require(condition: bool, problem: str) -> None:
     if not condition:
         raise ValueError(problem)
@@ -255,7 +260,7 @@ def _non_contiguous(implementation: Implementation, sample: Sample, d_outputs: t
     for lay_out in (_strided, _transposed):
         inputs = [None if x is None else lay_out(x) for x in sample.inputs]
         outputs, saved = implementation.forward(*inputs, **sample.attributes)
-        gradients = implementation.backward(saved, *map(lay_out, d_outputs))
+        gradients = _written_out(implementation.backward(saved, *map(lay_out, d_outputs)))
         actual = Results(outputs if isinstance(outputs, tuple) else (outputs,), gradients)
         worst = max(worst, _distance(actual, expected))
     return worst

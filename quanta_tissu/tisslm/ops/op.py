@@ -6,6 +6,8 @@ An op is a stateless pair of functions. `forward` maps inputs to outputs and say
     forward(*inputs, **attributes)   -> (outputs, saved)
     backward(saved, *d_outputs)      -> (d_input, ...)      one per input, None where there is none
 
+The gradient of a table of which few rows are read may be a `RowGradient`; all others are arrays.
+
 Where preparing for backward costs something, a third function leaves that out. It runs where nothing is recorded:
 
     value(*inputs, **attributes)     -> outputs

@@ -25,12 +25,12 @@ class MemoryEstimate:
 
     Attributes:
         weights: The weights themselves.
-        gradients: One buffer for each replica that gets a share of the batch.
+        gradients: One for each weight. They come as activations go.
         optimizer: State of the update rule.
         average: Moving average of the weights.
         initialising: What drawing the largest parameter takes for a moment, before there are gradients.
-        activations: What the forward pass of one micro-batch keeps for the backward pass, all replicas together;
-            or the logits of a validation.
+        activations: What the forward pass of one micro-batch keeps for the backward pass, all replicas together.
+        head: What the loss adds to that: some logits, and the gradient of the output matrix, for each replica.
     """
 
     weights: int
@@ -39,22 +39,21 @@ class MemoryEstimate:
     average: int
     initialising: int
     activations: int
+    head: int
 
     @property
     def total(self) -> int:
         """The peak of the run."""
-        training = self.gradients + self.optimizer + self.average + self.activations
-        return self.weights + max(self.initialising, training)
+        passes = max(self.gradients, self.activations + self.head)
+        return self.weights + max(self.initialising, self.optimizer + self.average + passes)
 
 
 def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> MemoryEstimate:
     """Estimate the peak of a run from its settings alone.
 
-    Buffers as long as the weights are exact. Activations count, for each token of a micro-batch, the outputs that
-    the tape holds in every block, attention weights included, and the logits with their gradient; or, where that
-    is more, the logits of a validation, in which every replica has a whole micro-batch. What ops allocate for a
-    moment, dropout masks and the reference engine's copies are left out. One replica was measured to take 4 to 8 %
-    more (tests/tisslm/train/test_memory.py); several rarely all reach their peak at the same moment.
+    Buffers as long as the weights are exact. Activations count, for each token of a micro-batch, what the tape holds
+    for every block, attention weights included. What ops allocate for a moment, dropout masks and the reference
+    engine's copies are left out; several replicas rarely all reach their peak at the same moment.
 
     Args:
         config: The sections `optimizer` and `train` are used.
@@ -69,14 +68,13 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
     tokens = config.train.batch_size * model.context_length
     return MemoryEstimate(
         weights=weights,
-        gradients=weights * min(replicas, config.train.batch_size),
+        gradients=weights,
         optimizer=weights * num_buffers(config.optimizer),
         average=0 if config.train.ema_decay is None else weights,
         # Two arrays of float64: the random numbers, and these scaled.
         initialising=2 * 8 * max(spec.size for spec in specs),
-        activations=_FLOAT
-        * tokens
-        * max(_floats_per_token(model, config.train.recompute), replicas * (model.vocab_size or 0)),
+        activations=_FLOAT * tokens * _floats_per_token(model, config.train.recompute),
+        head=_head_bytes(model, tokens, min(replicas, config.train.batch_size)),
     )
 
 
@@ -109,8 +107,6 @@ def require_memory(config: Config, model: ModelConfig, replicas: int, available:
             f"the weights take {in_bytes(needed.weights)}, and training holds that several times: reduce "
             "model.d_model, model.n_layers or the vocabulary"
         )
-        if needed.gradients > needed.weights:
-            hint += f"; train.replicas = 1 saves {in_bytes(needed.gradients - needed.weights)}"
     raise TrainingError(
         f"training this model takes about {in_bytes(needed.total)} of memory, "
         f"and {in_bytes(available)} are available",
@@ -134,17 +130,25 @@ def available_memory() -> int | None:
 def _floats_per_token(model: ModelConfig, recompute: bool) -> int:
     """Elements that a forward pass leaves on the tape for each token."""
     width, keys, weights = model.d_model, model.kv_heads * model.head_dim, model.n_heads * model.context_length
-    # Two norms, queries, mixed values and their projection, what the feed-forward layer adds, two sums.
-    attention = 8 * width + 2 * keys + weights
+    # Two norms and their inputs, queries, mixed values.
+    attention = 6 * width + 2 * keys + weights
     if model.positions == "rotary":
         attention += width + keys
     block = attention + (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
-    logits = 2 * (model.vocab_size or 0)
     if not recompute:
-        return model.n_layers * block + 2 * width + logits
-    # Only inputs are left. While a block is walked through the logits are gone; when attention's weights meet
-    # their gradient, so is the feed-forward layer with its norm, its output and its sum.
-    return (model.n_layers + 2) * width + max(block, attention + weights - 3 * width, logits)
+        return model.n_layers * block + 2 * width
+    # Only inputs are left, and one block while it is walked through; when attention's weights meet their gradient,
+    # its feed-forward layer is gone.
+    return (model.n_layers + 2) * width + max(block, attention + weights)
+
+
+def _head_bytes(model: ModelConfig, tokens: int, replicas: int) -> int:
+    """What the loss needs beside the activations (`ops/kernels/linear_cross_entropy.py`)."""
+    from quanta_tissu.tisslm.ops.kernels.linear_cross_entropy import rows_at_a_time
+
+    vocab_size = model.vocab_size or 0
+    rows = min(tokens // replicas, rows_at_a_time(vocab_size, _FLOAT))
+    return _FLOAT * (replicas * vocab_size * (rows + model.d_model) + tokens * model.d_model)
 
 
 def _left_in_groups() -> list[int | None]:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
-from quanta_tissu.tisslm.engine import Tape, current, flat
-from quanta_tissu.tisslm.engine.float16 import Float16Engine
+from quanta_tissu.tisslm.engine import Tape, flat
 from quanta_tissu.tisslm.engine.memory import keep_freed_memory
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
 from quanta_tissu.tisslm.train.clipping import clip_by_value
 from quanta_tissu.tisslm.train.differentiator import Evaluation
 from quanta_tissu.tisslm.train.ema import WeightAverage
+from quanta_tissu.tisslm.train.gradients import Gradients
 from quanta_tissu.tisslm.train.optimizers import Optimizer, make_optimizer
 
 
@@ -37,10 +34,9 @@ class Replicas:
         label_smoothing: As in `Decoder.loss`, for training.
         z_loss: As in `Decoder.loss`, for training.
         recompute: As in `Decoder.loss`, for training.
-        float16: Differentiate in simulated float16 (`engine/float16.py`). Evaluation is in float32 always: it is
-            the float32 weights that are saved and used.
 
     Attributes:
+        gradients: What `loss_and_gradients` found, until it is called again.
         team: The threads, free between the calls.
     """
 
@@ -52,7 +48,6 @@ class Replicas:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         recompute: bool = False,
-        float16: bool = False,
     ) -> None:
         keep_freed_memory()
         self.decoder = decoder
@@ -60,26 +55,16 @@ class Replicas:
         self._label_smoothing = label_smoothing
         self._z_loss = z_loss
         self._recompute = recompute
-        self._float16 = float16
-        self._gradients = [decoder.parameters.like() for _ in range(count)]
+        self.gradients = Gradients(decoder.parameters, count)
 
     @property
     def count(self) -> int:
         """Number of replicas."""
         return self.team.size
 
-    @property
-    def gradients(self) -> Parameters:
-        """Where `loss_and_gradients` puts the gradients."""
-        return self._gradients[0]
-
     def loss_and_gradients(
-        self,
-        batches: Batch | Sequence[Batch],
-        *,
-        dropout: tuple[int, ...] | None = None,
-        loss_scale: float = 1.0,
-    ) -> tuple[float, Parameters]:
+        self, batches: Batch | Sequence[Batch], *, dropout: tuple[int, ...] | None = None
+    ) -> tuple[float, Gradients]:
         """Mean training loss over all targets of the batches, and its gradient.
 
         The mean is over tokens: micro-batches and shares of different sizes, with different numbers of ignored
@@ -88,20 +73,16 @@ class Replicas:
         Args:
             batches: One batch, or the micro-batches of an accumulated step; one after the other in memory.
             dropout: Entropy of the dropout masks; None for no dropout.
-            loss_scale: Differentiate this many times the loss, and divide the gradients by it in the end. A power
-                of two changes no float32, but keeps a float16 on the way from vanishing.
 
         Returns:
-            The loss, and the gradients in a buffer that the next call overwrites.
+            The loss, and the gradients, which the next call drops.
         """
         batches = [batches] if isinstance(batches, Batch) else batches
         denominator = float(max(1, sum(batch.num_targets for batch in batches)))
+        self.gradients.clear()
         losses = self.team.run(
-            [partial(self._differentiate, r, batches, denominator, dropout, loss_scale) for r in range(self.count)]
+            [partial(self._differentiate, r, batches, denominator, dropout) for r in range(self.count)]
         )
-        used = [gradients.flat for gradients, own in zip(self._gradients, losses, strict=True) if own]
-        if len(used) > 1 or loss_scale != 1:
-            self.team.run([partial(_sum_span, used, 1 / loss_scale, span) for span in self._spans()])
         return math.fsum(loss for own in losses for loss in own), self.gradients
 
     def evaluate(
@@ -130,10 +111,11 @@ class Replicas:
         total = math.fsum(results[number][0] for number in sorted(results))
         return Evaluation(total / max(1, tokens), tokens)
 
-    def squared_norm(self, gradients: Parameters) -> float:
+    def squared_norm(self, gradients: Gradients) -> float:
         """Sum of squares of all gradients, shared out among the threads."""
-        work = [partial(flat.squared_norm, gradients.flat[span]) for span in self._spans()]
-        return math.fsum(self.team.run(work))
+        totals = gradients.totals()
+        work = [partial(_squared_norms, totals, r, self.count) for r in range(self.count)]
+        return math.fsum(part for parts in self.team.run(work) for part in parts)
 
     def validate(
         self, batches: Iterable[Batch], average: WeightAverage | None, cancelled: Callable[[], bool]
@@ -150,11 +132,12 @@ class Replicas:
         """A moving average of the parameters."""
         return WeightAverage(self.decoder.parameters.flat, decay)
 
-    def clip_by_value(self, gradients: Parameters, limit: float) -> None:
+    def clip_by_value(self, gradients: Gradients, limit: float) -> None:
         """Clip every element in place."""
-        clip_by_value(gradients.flat, limit)
+        for total in gradients.totals():
+            clip_by_value(total, limit)
 
-    def host_gradients(self, gradients: Parameters) -> Parameters:
+    def host_gradients(self, gradients: Gradients) -> Gradients:
         """The gradients: they are arrays already."""
         return gradients
 
@@ -177,26 +160,19 @@ class Replicas:
         self.close()
 
     def _differentiate(
-        self,
-        replica: int,
-        batches: Sequence[Batch],
-        denominator: float,
-        dropout: tuple[int, ...] | None,
-        loss_scale: float,
+        self, replica: int, batches: Sequence[Batch], denominator: float, dropout: tuple[int, ...] | None
     ) -> list[float]:
-        """Losses of this replica's shares; the gradients of the scaled losses add up in its buffer."""
-        engine = Float16Engine(current().name) if self._float16 else current()
-        parameters, gradients = self.decoder.parameters, self._gradients[replica]
+        """Losses of this replica's shares, whose gradients it adds to the sums."""
         losses: list[float] = []
         for micro_batch, batch in enumerate(batches):
             share = _share(batch, replica, self.count)
             if not len(share.inputs):
                 continue
-            tape = Tape(engine)
-            variables = {n: tape.variable(a, grad_buffer=gradients[n]) for n, a in parameters.items()}
-            if losses:
-                for name, variable in variables.items():
-                    variable.grad = gradients[name]  # add to what the earlier micro-batches left there
+            tape = Tape()
+            variables = {
+                name: tape.variable(array, receive=self.gradients.receiver(name, replica))
+                for name, array in self.decoder.parameters.items()
+            }
             loss = self.decoder.loss(
                 share.inputs,
                 share.targets,
@@ -207,11 +183,9 @@ class Replicas:
                 denominator=denominator,
                 recompute=self._recompute,
             )
-            tape.backward(loss, np.full_like(loss.value, loss_scale))
-            for name, variable in variables.items():
-                if variable.grad is None:
-                    gradients[name].fill(0)  # the loss does not depend on it
+            tape.backward(loss)
             losses.append(float(loss.value))
+        self.gradients.end(replica)
         return losses
 
     def _evaluate_some(
@@ -228,11 +202,6 @@ class Replicas:
             )
             found.append((number, (float(mean) * tokens, tokens)))
         return found
-
-    def _spans(self) -> list[slice]:
-        size = self.decoder.parameters.flat.size
-        cuts = [size * r // self.count for r in range(self.count + 1)]
-        return [slice(a, b) for a, b in pairwise(cuts)]
 
 
 class _Numbered:
@@ -258,8 +227,6 @@ def _share(batch: Batch, replica: int, count: int) -> Batch:
     return Batch(batch.inputs[span], batch.targets[span])
 
 
-def _sum_span(buffers: Sequence[flat.Flat], factor: float, span: slice) -> None:
-    for part in buffers[1:]:
-        flat.sum_into(buffers[0][span], part[span])
-    if factor != 1:
-        buffers[0][span] *= factor
+def _squared_norms(arrays: Sequence[flat.Flat], replica: int, count: int) -> list[float]:
+    """Of one replica's share of every array."""
+    return [flat.squared_norm(a[a.size * replica // count : a.size * (replica + 1) // count]) for a in arrays]

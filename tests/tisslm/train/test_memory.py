@@ -11,6 +11,7 @@ import pytest
 from quanta_tissu.errors import TrainingError
 from quanta_tissu.tisslm import engine
 from quanta_tissu.tisslm.data.batches import Batch
+from quanta_tissu.tisslm.engine import memory as engine_memory
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.train import memory
 from quanta_tissu.tisslm.train.memory import available_memory, estimate_memory, require_memory
@@ -35,6 +36,7 @@ def peak_of_a_step(config):
             TrainStep(config, replicas)([batch], 0, 10)
 
     step()  # compiles, which takes memory of its own
+    engine_memory.release_scratch()
     tracemalloc.start()
     try:
         step()
@@ -71,7 +73,7 @@ def test_buffers_as_long_as_the_weights_are_exact(config, name):
         step = TrainStep(settings, replicas)
         found = estimate_memory(settings, settings.model, 3)
         assert found.weights == replicas.decoder.parameters.flat.nbytes
-        assert found.gradients == 3 * replicas.gradients.flat.nbytes
+        assert found.gradients == sum(total.nbytes for total in replicas.gradients.totals())
         assert found.optimizer == sum(buffer.nbytes for buffer in step.optimizer.state.values())
         assert found.average == step.average.average.nbytes
 
@@ -81,16 +83,10 @@ def test_replicas_without_a_share_of_the_batch_take_nothing(config):
     assert estimate_memory(settings, settings.model, 8) == estimate_memory(settings, settings.model, 2)
 
 
-def test_many_replicas_validate_many_micro_batches_at_once(config):
-    settings = config(model={"vocab_size": 50_000})
-    tokens = settings.train.batch_size * settings.model.context_length
-    assert estimate_memory(settings, settings.model, 8).activations == 8 * tokens * 50_000 * 4
-
-
 @pytest.mark.parametrize(
     ("sections", "advice"),
     [
-        ({"model": WIDE}, ["model.d_model", "train.replicas = 1 saves"]),
+        ({"model": WIDE}, ["model.d_model", "training holds that several times"]),
         (
             {"model": LONG},
             ["train.batch_size", "train.gradient_accumulation", "model.context_length", "train.recompute = true"],

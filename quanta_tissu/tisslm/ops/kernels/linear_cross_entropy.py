@@ -86,10 +86,14 @@ def value(
     return np.asarray(loss * scale, x.dtype)
 
 
+def rows_at_a_time(vocab_size: int, itemsize: int) -> int:
+    """The largest number of rows whose logits are there at a time."""
+    return max(_LEAST_ROWS, _LOGITS_BYTES // (vocab_size * itemsize))
+
+
 def _spans(x: Array, weight: Array) -> list[slice]:
     """Cut the rows of x into as few pieces of about equal length as the limit on logits allows."""
-    most = max(_LEAST_ROWS, _LOGITS_BYTES // (len(weight) * x.itemsize))
-    pieces = -(-len(x) // most)
+    pieces = -(-len(x) // rows_at_a_time(len(weight), x.itemsize))
     cuts = [len(x) * i // max(1, pieces) for i in range(pieces + 1)]
     return [slice(a, b) for a, b in pairwise(cuts)]
 

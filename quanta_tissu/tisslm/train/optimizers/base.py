@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ class Group:
     stop: int
     learning_rate_scale: float = 1.0
     weight_decay: float = 0.0
+
+
+class Spans(Protocol):
+    """What has an element for every parameter: a flat array, for one."""
+
+    def __getitem__(self, span: slice, /) -> Flat:
+        """The elements of a span that lies within one group."""
 
 
 class Optimizer(ABC):
@@ -70,13 +77,15 @@ class Optimizer(ABC):
         self.steps = 0
         self.state: dict[str, Flat] = {name: np.zeros_like(parameters) for name in self.buffers}
         self.team = team
-        self._shares = _share(self.groups, team.size if team else 1)
+        # Of the groups as they were given: one for each parameter, and gradients end where a parameter does.
+        self._shares = _share(sorted(groups, key=lambda g: g.start), team.size if team else 1)
 
-    def step(self, gradients: Flat, *, factor: float = 1.0, gradient_scale: float = 1.0) -> None:
+    def step(self, gradients: Spans, *, factor: float = 1.0, gradient_scale: float = 1.0) -> None:
         """Update all parameters.
 
         Args:
-            gradients: Gradient of the loss, one element per parameter; not changed.
+            gradients: Gradient of the loss, one element per parameter, as a flat array or as whatever else gives
+                the span of each group; not changed.
             factor: What the schedule makes of the learning rate at this step.
             gradient_scale: Factor on the gradient; clipping by norm passes it here and saves a pass over memory.
         """
@@ -87,7 +96,7 @@ class Optimizer(ABC):
         else:
             self.team.run(work)
 
-    def _work(self, share: Sequence[Group], gradients: Flat, factor: float, gradient_scale: float) -> None:
+    def _work(self, share: Sequence[Group], gradients: Spans, factor: float, gradient_scale: float) -> None:
         for group in share:
             span = slice(group.start, group.stop)
             self.update(

@@ -11,7 +11,7 @@ import numpy as np
 
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.train.optimizers.adam import AdamW
-from quanta_tissu.tisslm.train.optimizers.base import Flat, Group
+from quanta_tissu.tisslm.train.optimizers.base import Flat, Group, Spans
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Matrix:
     learning_rate_scale: float = 1.0
     weight_decay: float = 0.0
 
-    def view(self, flat: Flat) -> Flat:
+    def view(self, flat: Spans) -> Flat:
         """The matrix (rows, columns) as a view of a flat buffer."""
         return flat[self.start : self.start + self.rows * self.columns].reshape(self.rows, self.columns)
 
@@ -86,7 +86,7 @@ class Muon(AdamW):
         self.nesterov = nesterov
         self._matrix_shares = _share(self.matrices, team.size if team else 1)
 
-    def step(self, gradients: Flat, *, factor: float = 1.0, gradient_scale: float = 1.0) -> None:
+    def step(self, gradients: Spans, *, factor: float = 1.0, gradient_scale: float = 1.0) -> None:
         """Update the groups as AdamW and the matrices as Muon."""
         super().step(gradients, factor=factor, gradient_scale=gradient_scale)
         work = [partial(self._orthogonal_work, s, gradients, factor, gradient_scale) for s in self._matrix_shares]
@@ -96,12 +96,12 @@ class Muon(AdamW):
             self.team.run(work)
 
     def _orthogonal_work(
-        self, share: Sequence[Matrix], gradients: Flat, factor: float, gradient_scale: float
+        self, share: Sequence[Matrix], gradients: Spans, factor: float, gradient_scale: float
     ) -> None:
         for matrix in share:
             self._update_matrix(matrix, gradients, factor, gradient_scale)
 
-    def _update_matrix(self, matrix: Matrix, gradients: Flat, factor: float, gradient_scale: float) -> None:
+    def _update_matrix(self, matrix: Matrix, gradients: Spans, factor: float, gradient_scale: float) -> None:
         """The equations of the class, in its order."""
         weight, momentum = matrix.view(self.parameters), matrix.view(self.state["first_moment"])
         learning_rate = self.muon_learning_rate * factor * matrix.learning_rate_scale
