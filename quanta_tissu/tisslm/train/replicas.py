@@ -9,9 +9,12 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
-from quanta_tissu.tisslm.engine import Tape, flat
+from quanta_tissu.tisslm.engine import Tape, current, flat
+from quanta_tissu.tisslm.engine.float16 import Float16Engine
 from quanta_tissu.tisslm.engine.memory import keep_freed_memory
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
@@ -34,6 +37,8 @@ class Replicas:
         label_smoothing: As in `Decoder.loss`, for training.
         z_loss: As in `Decoder.loss`, for training.
         recompute: As in `Decoder.loss`, for training.
+        float16: Differentiate in simulated float16 (`engine/float16.py`). Evaluation is in float32 always: it is
+            the float32 weights that are saved and used.
 
     Attributes:
         gradients: What `loss_and_gradients` found, until it is called again.
@@ -48,6 +53,7 @@ class Replicas:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         recompute: bool = False,
+        float16: bool = False,
     ) -> None:
         keep_freed_memory()
         self.decoder = decoder
@@ -55,6 +61,7 @@ class Replicas:
         self._label_smoothing = label_smoothing
         self._z_loss = z_loss
         self._recompute = recompute
+        self._float16 = float16
         self.gradients = Gradients(decoder.parameters, count)
 
     @property
@@ -63,7 +70,11 @@ class Replicas:
         return self.team.size
 
     def loss_and_gradients(
-        self, batches: Batch | Sequence[Batch], *, dropout: tuple[int, ...] | None = None
+        self,
+        batches: Batch | Sequence[Batch],
+        *,
+        dropout: tuple[int, ...] | None = None,
+        loss_scale: float = 1.0,
     ) -> tuple[float, Gradients]:
         """Mean training loss over all targets of the batches, and its gradient.
 
@@ -73,6 +84,8 @@ class Replicas:
         Args:
             batches: One batch, or the micro-batches of an accumulated step; one after the other in memory.
             dropout: Entropy of the dropout masks; None for no dropout.
+            loss_scale: Differentiate this many times the loss, and divide the gradients by it in the end. A power
+                of two changes no float32, but keeps a float16 on the way from vanishing.
 
         Returns:
             The loss, and the gradients, which the next call drops.
@@ -81,8 +94,11 @@ class Replicas:
         denominator = float(max(1, sum(batch.num_targets for batch in batches)))
         self.gradients.clear()
         losses = self.team.run(
-            [partial(self._differentiate, r, batches, denominator, dropout) for r in range(self.count)]
+            [partial(self._differentiate, r, batches, denominator, dropout, loss_scale) for r in range(self.count)]
         )
+        if loss_scale != 1:
+            for total in self.gradients.totals():
+                total *= 1 / loss_scale
         return math.fsum(loss for own in losses for loss in own), self.gradients
 
     def evaluate(
@@ -124,6 +140,11 @@ class Replicas:
         parameters = None if average is None else self.decoder.parameters.like(average.average)
         return self.evaluate(batches, parameters=parameters, cancelled=cancelled)
 
+    @property
+    def description(self) -> None:
+        """Nothing beyond the number of replicas."""
+        return
+
     def make_optimizer(self, config: OptimizerConfig) -> Optimizer:
         """The configured optimizer, which shares out its work among the threads."""
         return make_optimizer(config, self.decoder.parameters, team=self.team)
@@ -160,15 +181,21 @@ class Replicas:
         self.close()
 
     def _differentiate(
-        self, replica: int, batches: Sequence[Batch], denominator: float, dropout: tuple[int, ...] | None
+        self,
+        replica: int,
+        batches: Sequence[Batch],
+        denominator: float,
+        dropout: tuple[int, ...] | None,
+        loss_scale: float,
     ) -> list[float]:
-        """Losses of this replica's shares, whose gradients it adds to the sums."""
+        """Losses of this replica's shares, whose gradients, times `loss_scale`, it adds to the sums."""
+        engine = Float16Engine(current().name) if self._float16 else current()
         losses: list[float] = []
         for micro_batch, batch in enumerate(batches):
             share = _share(batch, replica, self.count)
             if not len(share.inputs):
                 continue
-            tape = Tape()
+            tape = Tape(engine)
             variables = {
                 name: tape.variable(array, receive=self.gradients.receiver(name, replica))
                 for name, array in self.decoder.parameters.items()
@@ -183,7 +210,7 @@ class Replicas:
                 denominator=denominator,
                 recompute=self._recompute,
             )
-            tape.backward(loss)
+            tape.backward(loss, np.full_like(loss.value, loss_scale))
             losses.append(float(loss.value))
         self.gradients.end(replica)
         return losses
