@@ -24,7 +24,7 @@ RUNS = Path("runs")
 
 @click.command("train", cls=KernelCommand)
 @click.option("--config", "config_file", metavar="FILE", help="Take the settings of a tissu.yaml.")
-@click.option("--preset", metavar="NAME", help="Start from a preset: demo, tiny or baby-gpt.")
+@click.option("--preset", metavar="NAME", help="Start from a preset: demo, tiny, baby-gpt or baby-gpt-fast.")
 @click.option(
     "--data",
     "source",

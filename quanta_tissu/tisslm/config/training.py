@@ -78,6 +78,9 @@ class OptimizerConfig(Section):
     muon_learning_rate: float = Field(
         0.02, gt=0, description="Muon's learning rate for hidden matrices; the others use AdamW."
     )
+    newton_schulz_steps: int = Field(
+        5, ge=1, description="Iterations that orthogonalise Muon's updates: fewer are faster and less exact."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,11 +6,12 @@ import pytest
 
 from quanta_tissu.tisslm.config.load import load_config
 from quanta_tissu.tisslm.config.presets import list_presets
+from quanta_tissu.tisslm.model import Decoder
 
 
 def test_the_presets_and_what_they_say():
     presets = {preset.name: preset.description for preset in list_presets()}
-    assert set(presets) == {"baby-gpt", "demo", "tiny"}
+    assert set(presets) == {"baby-gpt", "baby-gpt-fast", "demo", "tiny"}
     assert all(len(description) > 20 for description in presets.values())
 
 
@@ -38,6 +39,23 @@ def test_baby_gpt_is_nanogpts_published_cpu_run():
     assert (train.label_smoothing, train.z_loss, train.ema_decay, train.batch_ramp_steps) == (0.0, 0.0, None, 0)
     assert (config.tokenizer.kind, config.tokenizer.special_tokens) == ("character", False)
     assert (config.data.validation_split_ratio, config.data.windows) == (0.1, "random")
+
+
+def test_baby_gpt_fast_has_the_size_the_text_and_the_vocabulary_of_baby_gpt():
+    fast, baby = load_config(preset="baby-gpt-fast", environ={}), load_config(preset="baby-gpt", environ={})
+    for field in ("context_length", "n_layers", "d_model", "n_heads", "kv_heads"):
+        assert getattr(fast.model, field) == getattr(baby.model, field)
+    assert (fast.tokenizer, fast.data.validation_split_ratio) == (baby.tokenizer, baby.data.validation_split_ratio)
+    sizes = [
+        sum(s.size for s in Decoder.specs(c.model.model_copy(update={"vocab_size": 65}))) for c in (fast, baby)
+    ]
+    assert sizes == [pytest.approx(800_000, rel=0.01)] * 2
+
+
+def test_baby_gpt_fast_validates_on_the_whole_split_at_the_end():
+    train = load_config(preset="baby-gpt-fast", environ={}).train
+    assert train.batch_size * train.eval_steps * 64 > 111_540
+    assert train.max_steps % train.eval_interval == 0
 
 
 def test_demo_is_a_small_modern_model_on_text_that_every_machine_has():

@@ -80,6 +80,7 @@ def make_optimizer(
                 muon_learning_rate=config.muon_learning_rate,
                 momentum=config.momentum,
                 nesterov=config.nesterov,
+                newton_schulz_steps=config.newton_schulz_steps,
                 betas=config.betas,
                 eps=config.eps,
                 team=team,

@@ -13,6 +13,8 @@ from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.train.optimizers.adam import AdamW
 from quanta_tissu.tisslm.train.optimizers.base import Flat, Group, Spans
 
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -58,6 +60,7 @@ class Muon(AdamW):
         muon_learning_rate: η.
         momentum: μ.
         nesterov: Look ahead along the momentum.
+        newton_schulz_steps: Iterations of `orthogonalise`.
         betas: AdamW's.
         eps: AdamW's.
         team: As in `Optimizer`.
@@ -75,6 +78,7 @@ class Muon(AdamW):
         muon_learning_rate: float = 0.02,
         momentum: float = 0.95,
         nesterov: bool = True,
+        newton_schulz_steps: int = 5,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         team: ThreadTeam | None = None,
@@ -84,6 +88,7 @@ class Muon(AdamW):
         self.muon_learning_rate = muon_learning_rate
         self.momentum = momentum
         self.nesterov = nesterov
+        self.newton_schulz_steps = newton_schulz_steps
         self._matrix_shares = _share(self.matrices, team.size if team else 1)
 
     def step(self, gradients: Spans, *, factor: float = 1.0, gradient_scale: float = 1.0) -> None:
@@ -108,7 +113,8 @@ class Muon(AdamW):
         g = matrix.view(gradients) * ((1 - self.momentum) * gradient_scale)
         momentum *= self.momentum
         momentum += g
-        direction = orthogonalise(g + self.momentum * momentum if self.nesterov else momentum)
+        ahead = g + self.momentum * momentum if self.nesterov else momentum
+        direction = orthogonalise(ahead, self.newton_schulz_steps)
         weight *= 1 - learning_rate * matrix.weight_decay
         weight -= learning_rate * math.sqrt(max(1.0, matrix.rows / matrix.columns)) * direction
 
@@ -117,8 +123,9 @@ def orthogonalise(matrix: Flat, steps: int = 5, eps: float = 1e-7) -> Flat:
     """Push all singular values of a matrix towards 1 and keep its singular vectors (Newton-Schulz iteration).
 
     After scaling by the Frobenius norm, every step applies the odd polynomial p(x) = a x + b x³ + c x⁵ to the
-    singular values by products alone, X ← a X + (b S + c S²) X with S = X Xᵀ. The coefficients are Jordan's: their
-    slope at zero is as large as can be, in exchange for singular values that end between about 0.7 and 1.2.
+    singular values by products alone, X ← P X with P = a I + b S + c S² and S = X Xᵀ. The coefficients are
+    Jordan's: their slope at zero is as large as can be, in exchange for singular values that end between about
+    0.7 and 1.2. With fewer steps the small ones stay further below.
 
     Args:
         matrix: (A, B), any scale; zero stays zero.
@@ -128,13 +135,42 @@ def orthogonalise(matrix: Flat, steps: int = 5, eps: float = 1e-7) -> Flat:
     Returns:
         A new matrix of the same shape.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix  # the smaller Gram matrix
     x = x / max(float(np.linalg.norm(x)), eps)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    x = _iterate_on_gram(x, steps) if x.shape[1] >= 2 * x.shape[0] else _iterate(x, steps)
     return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def _iterate(x: Flat, steps: int) -> Flat:
+    """X ← P X, step by step."""
+    for _ in range(steps):
+        x = _polynomial(x @ x.T) @ x
+    return x
+
+
+def _iterate_on_gram(x: Flat, steps: int) -> Flat:
+    """The same with fewer operations where X is much wider than high.
+
+    (P X) (P X)ᵀ = P S P, so S goes on without X, which is multiplied at the end by all P at once. All of them are
+    polynomials of the first S and commute.
+    """
+    s = x @ x.T
+    product = p = _polynomial(s)
+    for _ in range(steps - 1):
+        s = p @ s @ p
+        p = _polynomial(s)
+        product = p @ product
+    return product @ x
+
+
+def _polynomial(s: Flat) -> Flat:
+    """P = a I + b S + c S² for a Gram matrix S."""
+    a, b, c = _COEFFICIENTS
+    p: Flat = s @ s
+    p *= c
+    p += b * s
+    p.flat[:: len(p) + 1] += a
+    return p
 
 
 def _share(matrices: Sequence[Matrix], workers: int) -> list[list[Matrix]]:
@@ -149,5 +185,6 @@ def _share(matrices: Sequence[Matrix], workers: int) -> list[list[Matrix]]:
 
 
 def _cost(matrix: Matrix) -> int:
+    """Multiplications of a Newton-Schulz step, about."""
     small, large = sorted((matrix.rows, matrix.columns))
-    return small * small * (2 * large + small)
+    return small * small * (4 * small if large >= 2 * small else 2 * large + small)

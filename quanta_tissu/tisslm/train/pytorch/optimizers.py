@@ -194,7 +194,8 @@ class Muon(AdamW):
             if piece.orthogonal:
                 rate = c.muon_learning_rate * factor * piece.learning_rate_scale
                 momentum.lerp_(g, 1 - c.momentum)
-                direction = orthogonalise(torch.lerp(g, momentum, c.momentum) if c.nesterov else momentum)
+                ahead = torch.lerp(g, momentum, c.momentum) if c.nesterov else momentum
+                direction = orthogonalise(ahead, c.newton_schulz_steps)
                 rows, columns = piece.value.shape
                 piece.value.mul_(1 - rate * piece.weight_decay)
                 piece.value.sub_(direction, alpha=rate * math.sqrt(max(1.0, rows / columns)))

@@ -56,8 +56,8 @@ def test_every_hyperparameter_arrives(parameters):
         optimizer = make_optimizer(OptimizerConfig(name=name, **config), parameters)
         for key, value in config.items():
             assert getattr(optimizer, key, value) == value
-    muon = make_optimizer(OptimizerConfig(name="muon", muon_learning_rate=0.5), parameters)
-    assert muon.muon_learning_rate == 0.5
+    muon = make_optimizer(OptimizerConfig(name="muon", muon_learning_rate=0.5, newton_schulz_steps=3), parameters)
+    assert (muon.muon_learning_rate, muon.newton_schulz_steps) == (0.5, 3)
 
 
 def test_biases_and_norms_are_not_decayed(parameters):
