@@ -210,7 +210,8 @@ class Trainer:
         train, state = self.config.train, self.state
         while True:
             stop = self._stop()
-            due = state.step % train.eval_interval == 0 or stop is not None
+            due = state.step % train.eval_interval == 0 and (state.step > 0 or train.eval_first)
+            due = due or stop is not None
             if due and stop != "interrupted" and state.evaluated_step != state.step:
                 self._evaluate()
                 stop = self._stop()

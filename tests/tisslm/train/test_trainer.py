@@ -35,6 +35,18 @@ def test_training_learns(config, make_trainer, recorder):
     assert result.best_val_loss == min(e.val_loss for e in recorder.evaluations)
 
 
+def test_the_validation_before_the_first_step_can_be_left_out_and_changes_nothing_else(
+    config, make_trainer, recorder
+):
+    losses = {}
+    for first in (True, False):
+        recorder.__init__()
+        make_trainer(config(train={"eval_first": first}), out=f"run{first}", callbacks=[recorder]).run()
+        losses[first] = [(e.step, e.val_loss) for e in recorder.evaluations]
+    assert losses[True][0][0] == 0
+    assert losses[False] == losses[True][1:]
+
+
 def test_the_result_has_the_fields_of_the_command_lines_contract(config, make_trainer):
     summary = make_trainer(config()).run().summary()
     assert list(summary) == [
