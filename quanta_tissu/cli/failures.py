@@ -93,6 +93,8 @@ def silence_output() -> None:
 
 
 def _say(message: str, hint: str | None) -> None:
+    rank = os.environ.get("RANK", "0")  # set by torchrun, whose processes share a terminal
+    message = message if rank == "0" else f"[process {rank}] {message}"
     color = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
     click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=color)
     if hint is not None:

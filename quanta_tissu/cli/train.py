@@ -76,11 +76,14 @@ def command(
       tissu train --preset baby-gpt --data tinyshakespeare.txt --set train.seed=1
       tissu train --config tissu.yaml --out runs/first --json
       tissu train --resume runs/first --set train.max_steps=5000
+      torchrun --nproc-per-node 2 -m quanta_tissu train --preset tiny --engine torch \\
+        --set torch.parallel=ddp --out runs/two
     """
     from quanta_tissu.cli.train_progress import TrainProgress
     from quanta_tissu.tisslm.config.load import load_config
     from quanta_tissu.tisslm.train.checkpoint import load_resumable
     from quanta_tissu.tisslm.train.run import train
+    from quanta_tissu.tisslm.train.world import process_rank, started_by_torchrun
 
     named = {"--preset": preset, "--config": config_file}
     if resume is not None and (refused := [option for option, value in named.items() if value is not None]):
@@ -94,12 +97,14 @@ def command(
     resumed = None if resume is None else load_resumable(resume)
     config = load_config(config_file, preset, changes, base=None if resumed is None else resumed.artifact.config)
     if out is None:
+        if resumed is None and started_by_torchrun():
+            raise ConfigError("processes that torchrun starts need a folder in common", hint="name it: --out DIR")
         out = resumed.run_dir if resumed is not None else _new_folder(preset, config_file)
     with TrainProgress() as progress:
         result = train(config, out, resume=resumed, callbacks=[progress])
-    if as_json:
+    if as_json and process_rank() == 0:  # one of several processes speaks for all
         click.echo(json.dumps(result.summary()))
-    else:
+    elif process_rank() == 0:
         _print_result(result, progress.floors)
     if result.stopped == "interrupted":
         click.get_current_context().exit(ExitCode.INTERRUPTED)

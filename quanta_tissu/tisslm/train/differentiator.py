@@ -1,7 +1,7 @@
 """What a training step needs of whoever holds the weights and differentiates the loss.
 
-`Replicas` does it on threads with NumPy, `TorchReplica` (train/pytorch/replica.py) with PyTorch, on a GPU or as one
-of several processes. Trainer, checkpoints, clipping, guard, schedules and averages know only this.
+`Replicas` does it on threads with NumPy, `TorchReplica` (train/pytorch/replica.py) with PyTorch, on a GPU or as
+one of several processes. Trainer, checkpoints, clipping, guard, schedules and averages know only this.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class Differentiator(Protocol):
     @property
     def gradients(self) -> Mapping[str, Flat]:
         """Gradients of the last step by name, as far as they are arrays of the host."""
+
+    @property
+    def description(self) -> str | None:
+        """What people should know about where the run takes place; None: the number of replicas says it."""
 
     def make_optimizer(self, config: OptimizerConfig) -> Updater:
         """The configured optimizer over the weights."""

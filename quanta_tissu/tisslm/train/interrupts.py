@@ -13,8 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """While it is entered, the first signal only sets `requested`, so that no update is torn in half.
 
-    A second signal acts as it did before: Ctrl-C raises KeyboardInterrupt at once. Signals reach Python's main
-    thread only, so in another thread this does nothing.
+    The same signal a second time acts as it did before: Ctrl-C raises KeyboardInterrupt at once. The other one is
+    still taken politely, since one Ctrl-C brings both where torchrun passes it on as SIGTERM. Signals reach
+    Python's main thread only, so in another thread this does nothing.
 
     Attributes:
         requested: Whether the run has been asked to stop.
@@ -36,7 +37,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        signal.signal(number, self._previous.pop(number))
 
     def _restore(self) -> None:
         while self._previous:

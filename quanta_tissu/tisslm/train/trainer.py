@@ -188,6 +188,8 @@ class Trainer:
                 "differently",
                 "warning",
             )
+        if (description := self.replicas.description) is not None:
+            self._say(description)
         for path in abandoned:
             self._say(f"a checkpoint that this run had written later was set aside: {path}")
         with (
@@ -354,7 +356,7 @@ class Trainer:
             self.plan.total_steps,
             self.replicas.count,
             _read_only(self.replicas.decoder.parameters),
-            _read_only(self.replicas.gradients),
+            self.replicas.gradients,
             self.data.floors,
         )
 

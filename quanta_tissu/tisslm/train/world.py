@@ -58,6 +58,16 @@ class World:
         self.close()
 
 
+def started_by_torchrun() -> bool:
+    """Whether the environment says that this process is one of those of a run, be it the only one."""
+    return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+
+def process_rank() -> int:
+    """Number of this process among those that torchrun has started; 0 if it has not."""
+    return int(os.environ["RANK"]) if started_by_torchrun() else 0
+
+
 def make_world(config: Config) -> World:
     """The processes that this one belongs to, as the environment that torchrun sets says.
 
@@ -65,7 +75,7 @@ def make_world(config: Config) -> World:
         ConfigError: The configuration does not suit the number of processes.
         MissingDependencyError: PyTorch is needed and not installed.
     """
-    started = "WORLD_SIZE" in os.environ and "RANK" in os.environ
+    started = started_by_torchrun()
     several = started and int(os.environ["WORLD_SIZE"]) > 1
     if config.train.engine != "torch":
         if several:

@@ -1,8 +1,8 @@
 """The decoder as PyTorch's modules, which is what its wrappers (DDP, FSDP, compile) get hold of.
 
-The model itself is the one of `model/`: descriptions that read their parameters from a mapping. Here the parameters
-belong to `torch.nn.Module`s, one for each block and one around all, and the mapping looks them up at the moment they
-are used: FSDP exchanges them for gathered ones while a block runs.
+The model itself is the one of `model/`: descriptions that read their parameters from a mapping. Here these belong
+to `torch.nn.Module`s, one for each block and one around all, and the mapping looks them up at the moment they are
+used: FSDP exchanges them for gathered ones while a block runs.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class Muon(AdamW):
                 piece.value.sub_(direction, alpha=rate * math.sqrt(max(1.0, rows / columns)))
 
 
-def orthogonalise(matrix: torch.Tensor, steps: int = 5, eps: float = 1e-7) -> torch.Tensor:
+def orthogonalise(matrix: torch.Tensor, steps: int, eps: float = 1e-7) -> torch.Tensor:
     """As `optimizers.muon.orthogonalise`."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix

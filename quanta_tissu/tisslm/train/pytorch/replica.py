@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.config import Config, OptimizerConfig
 from quanta_tissu.tisslm.data.batches import IGNORE_INDEX, Batch
 from quanta_tissu.tisslm.engine.pytorch import choose_device
@@ -17,6 +18,7 @@ from quanta_tissu.tisslm.model import Decoder, TorchDropout
 from quanta_tissu.tisslm.train.differentiator import Evaluation
 from quanta_tissu.tisslm.train.optimizers import grouped
 from quanta_tissu.tisslm.train.pytorch.optimizers import OPTIMIZERS, TorchAverage, TorchOptimizer
+from quanta_tissu.tisslm.train.pytorch.sharded import FullyShardedWeights, TensorParallelWeights
 from quanta_tissu.tisslm.train.pytorch.weights import FlatWeights, Gradients, Weights
 from quanta_tissu.tisslm.train.pytorch.world import TorchWorld
 from quanta_tissu.tisslm.train.world import World
@@ -52,12 +54,21 @@ class TorchReplica:
             "z_loss": train.z_loss,
             "recompute": train.recompute,
         }
+        self._parallel = config.torch.parallel
         self._precision = PRECISIONS.get(train.precision)
 
     @property
     def gradients(self) -> Mapping[str, NDArray[Any]]:
         """Gradients by name, where they are arrays of the host: on a CPU that holds all of them."""
         return {}
+
+    @property
+    def description(self) -> str:
+        """Version, device, precision and processes."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+        precision = "" if self._precision is None else f" in {str(self._precision).removeprefix('torch.')}"
+        processes = "" if self.world.size == 1 else f", {self.world.size} processes ({self._parallel})"
+        return f"PyTorch {torch.__version__} on {device}{precision}{processes}"
 
     def make_optimizer(self, config: OptimizerConfig) -> TorchOptimizer:
         """The configured optimizer."""
@@ -117,7 +128,9 @@ class TorchReplica:
             if self.weights.counts(i) and g.numel()
         ]
         own = float(torch.stack(norms).sum()) if norms else 0.0
-        return self._total([own])[0] if self.weights.sharded else own
+        if isinstance(self.world, TorchWorld) and self.weights.sharded:
+            return self.world.total([own])[0]
+        return own
 
     def validate(
         self, batches: Iterable[Batch], average: TorchAverage | None, cancelled: Callable[[], bool]
@@ -137,6 +150,7 @@ class TorchReplica:
                         nats += float(weights.module(own.inputs, own.targets, denominator=1.0))
                     tokens += batch.num_targets
             finally:
+                weights.rest()
                 if average is not None:
                     average.exchange()
         return Evaluation(self._total([nats])[0] / max(1, tokens), tokens)
@@ -164,8 +178,8 @@ class TorchReplica:
         return torch.autocast(self.device.type, dtype=self._precision, enabled=self._precision is not None)
 
     def _total(self, values: list[float]) -> list[float]:
-        """Sums over the processes that have different shares."""
-        if isinstance(self.world, TorchWorld) and (self.weights.data_size > 1 or self.weights.sharded):
+        """Sums over the processes, where these take different shares of a batch."""
+        if isinstance(self.world, TorchWorld) and self.weights.data_size > 1:
             return self.world.total(values)
         return values
 
@@ -186,6 +200,15 @@ def _weights(config: Config, decoder: Decoder, world: World, device: torch.devic
     """The weights, laid out as the configuration says."""
     groups, matrices = grouped(config.optimizer, decoder.parameters)
     ddp = config.torch.parallel == "ddp"
+    if config.torch.parallel in ("fsdp", "tensor") and isinstance(world, TorchWorld):
+        if config.optimizer.name == "muon":
+            raise ConfigError(
+                "optimizer.name = muon updates whole matrices, and torch.parallel = "
+                f"{config.torch.parallel} keeps none in one place",
+                hint="choose another optimizer, or torch.parallel = ddp",
+            )
+        kinds = {"fsdp": FullyShardedWeights, "tensor": TensorParallelWeights}
+        return kinds[config.torch.parallel](decoder, groups, world)
     return FlatWeights(decoder, groups, matrices, device, rank=world.rank, size=world.size, wrap=ddp)
 
 

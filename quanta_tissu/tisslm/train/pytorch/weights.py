@@ -86,6 +86,10 @@ class Weights(ABC):
         """Around the passes of a micro-batch: gradients are exchanged after the last one of a step alone."""
         return nullcontext()
 
+    def rest(self) -> None:
+        """Called after passes without a backward pass."""
+        return
+
     def counts(self, piece: int) -> bool:
         """Whether the norm counts a piece in this process; what several processes hold must count once."""
         return True

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from quanta_tissu.errors import ConfigError, TissuError, TrainingError
+from quanta_tissu.errors import TissuError, TrainingError
 from quanta_tissu.tisslm.config import TorchConfig
 from quanta_tissu.tisslm.engine.pytorch import choose_device
 from quanta_tissu.tisslm.train.world import World
@@ -53,8 +53,8 @@ class TorchWorld(World):
             address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
             raise TrainingError(
                 f"process {self.rank} cannot join the {self.size} of this run at {address}: {_first_line(error)}",
-                hint="start all of them within torch.timeout seconds, with the same --rdzv-endpoint, over a network "
-                "that lets them reach each other (GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the interface)",
+                hint="start all of them within torch.timeout seconds, with the same --rdzv-endpoint, over a "
+                "network that lets them reach each other (GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the interface)",
             ) from error
 
     def largest(self, values: Sequence[float]) -> list[float]:
@@ -91,26 +91,13 @@ class TorchWorld(World):
             return None
         return TrainingError(
             f"process {self.rank} of {self.size} has lost another one: {_first_line(error)}",
-            hint="see the output of the process that failed first; then go on from the last checkpoint with --resume",
+            hint="see what the process that failed first has said; then go on from the last checkpoint: --resume",
         )
 
     def close(self) -> None:
         """Leave the group."""
         if distributed.is_initialized():
             distributed.destroy_process_group()
-
-
-def require_divisible(what: str, value: int, processes: int) -> None:
-    """Refuse a number that cannot be shared out evenly.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    if value % processes:
-        raise ConfigError(
-            f"{what} = {value} cannot be shared by {processes} processes",
-            hint=f"start a number of processes that divides {value}, or choose torch.parallel = fsdp",
-        )
 
 
 def _first_line(error: BaseException) -> str:

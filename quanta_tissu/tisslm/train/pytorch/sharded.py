@@ -1,0 +1,271 @@
+"""Weights of which every process holds a part: fully sharded (FSDP2), or cut inside the layers (tensor parallel).
+
+Both keep every parameter as a DTensor: a tensor that knows its whole shape, the processes it is spread over, and
+which part of it is here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_tensor
+
+from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm.config import ModelConfig
+from quanta_tissu.tisslm.model import Decoder, ParameterSpec
+from quanta_tissu.tisslm.model.block import Block
+from quanta_tissu.tisslm.model.forward_pass import ForwardPass
+from quanta_tissu.tisslm.train.optimizers.base import Group
+from quanta_tissu.tisslm.train.pytorch.module import DecoderModule, LiveParameters
+from quanta_tissu.tisslm.train.pytorch.weights import Gradients, Piece, Weights
+from quanta_tissu.tisslm.train.pytorch.world import TorchWorld
+
+Flat = NDArray[Any]
+
+
+class ShardedWeights(Weights):
+    """Parameters as DTensors; each is one piece.
+
+    Args:
+        decoder: The model.
+        groups: Settings of every parameter, in their order.
+        world: The processes.
+    """
+
+    sharded = True
+
+    def __init__(self, decoder: Decoder, groups: Sequence[Group], world: TorchWorld) -> None:
+        self.decoder = decoder
+        self.main = world.main
+        self.mesh = init_device_mesh(world.device.type, (world.size,))
+        self.device = world.device
+        parameters = self.place(world)
+        self._parameters = [parameters[spec.name] for spec in decoder.parameters.specs]
+        self.pieces = [
+            Piece(parameter.detach().to_local(), group.learning_rate_scale, group.weight_decay)
+            for parameter, group in zip(self._parameters, groups, strict=True)
+        ]
+
+    @abstractmethod
+    def place(self, world: TorchWorld) -> Mapping[str, Any]:
+        """Make `module`; return its parameters by name, as DTensors."""
+
+    def order(self, spec: ParameterSpec) -> torch.Tensor | None:
+        """Row i of the tensor that is spread out is row order[i] of the parameter; None: they are the same."""
+        return None
+
+    @property
+    def gradients(self) -> Gradients:
+        """This process's part of every gradient."""
+        return Gradients([_placed(p.grad, p.placements).to_local() for p in self._parameters])
+
+    def zero_gradients(self) -> None:
+        """Drop them."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def zeros(self) -> list[torch.Tensor]:
+        """Tensors like the parts that are here."""
+        return [torch.zeros_like(value) for value in self.values]
+
+    def to_flat(self, tensors: Sequence[torch.Tensor], flat: Flat) -> None:
+        """Gather one parameter after the other; the main process keeps them."""
+        host = self.decoder.parameters.like(flat)
+        for spec, whole in zip(host.specs, self.distributed(tensors), strict=True):
+            full = whole.full_tensor()
+            if self.main:
+                target, order = torch.from_numpy(host[spec.name]), self.order(spec)
+                if order is None:
+                    target.copy_(full)
+                else:
+                    target[order] = full.to("cpu", target.dtype)
+
+    def from_flat(self, flat: Flat, tensors: Sequence[torch.Tensor]) -> None:
+        """Take the part that belongs here; every process has the whole."""
+        host = self.decoder.parameters.like(flat)
+        for spec, parameter, tensor in zip(host.specs, self._parameters, tensors, strict=True):
+            whole, order = torch.from_numpy(host[spec.name]), self.order(spec)
+            tensor.copy_(self.spread(whole if order is None else whole[order], parameter.placements).to_local())
+
+    def distributed(self, tensors: Sequence[torch.Tensor]) -> list[Any]:
+        """Parts of a quantity, one for each piece, as DTensors like the parameters."""
+        return [
+            DTensor.from_local(t, self.mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())
+            for t, p in zip(tensors, self._parameters, strict=True)
+        ]
+
+    def spread(self, whole: torch.Tensor, placements: Sequence[Placement]) -> Any:
+        """A tensor that every process has, spread out without communication."""
+        return distribute_tensor(whole.to(self.device), self.mesh, placements, src_data_rank=None)
+
+
+class FullyShardedWeights(ShardedWeights):
+    """Every process holds rows of every parameter, gradient and moment (FSDP2, which is ZeRO's third stage).
+
+    Zhao et al. 2023, arXiv:2304.11277; Rajbhandari et al. 2019, arXiv:1910.02054. A block's parameters are
+    gathered while it runs, forward and backward; its gradients are averaged and cut as soon as they are there.
+    """
+
+    def place(self, world: TorchWorld) -> Mapping[str, Any]:
+        """Wrap every block, then what is around them."""
+        self.data_rank, self.data_size = world.rank, world.size
+        arrays = self.decoder.parameters.items()
+        whole = {name: nn.Parameter(torch.tensor(array, device=self.device)) for name, array in arrays}
+        self.module = DecoderModule(self.decoder.config, whole)
+        for block in self.module.blocks:
+            fully_shard(block, mesh=self.mesh)
+        fully_shard(self.module, mesh=self.mesh)
+        return dict(self.module.live)
+
+    def rest(self) -> None:
+        """Drop what a pass without a backward pass has left gathered."""
+        self.module.reshard()
+
+
+class TensorParallelWeights(ShardedWeights):
+    """Every process computes some heads of every attention and some columns of every feed-forward layer.
+
+    Shoeybi et al. 2019, arXiv:1909.08053, section 3: the projections to queries, keys, values and to the wide
+    layer are cut by rows of their matrices, those back into the residual stream by columns, and what these give
+    is summed over all processes. Norms, embeddings and the output matrix are everywhere the same.
+
+    Raises:
+        ConfigError: Heads or columns cannot be shared out evenly.
+    """
+
+    def place(self, world: TorchWorld) -> Mapping[str, Any]:
+        """Cut the layers."""
+        config, size = self.decoder.config, world.size
+        require_divisible("model.n_heads", config.n_heads, size)
+        require_divisible("the number of key-value heads", config.kv_heads, size)
+        require_divisible("the width of the feed-forward layer", config.ff_width, size)
+        self._rank, self._size = world.rank, size
+        self._by_rows: dict[str, tuple[int, ...]] = {}
+        self._by_columns: set[str] = set()
+        partial_biases: set[str] = set()
+        for block in self.decoder.blocks:
+            for linear in (block.attention.qkv, block.feed_forward.up):
+                self._by_rows |= {f"{linear.name}.weight": linear.outputs, f"{linear.name}.bias": linear.outputs}
+            for linear in (block.attention.out, block.feed_forward.down):
+                self._by_columns.add(f"{linear.name}.weight")
+                partial_biases.add(f"{linear.name}.bias")
+        parameters = {}
+        for spec in self.decoder.parameters.specs:
+            whole, order = torch.tensor(self.decoder.parameters[spec.name]), self.order(spec)
+            part = self.spread(whole if order is None else whole[order], [self._placement(spec.name)])
+            parameters[spec.name] = nn.Parameter(part)
+        self.module = DecoderModule(config, parameters)
+        positions = self.module.decoder.positions
+        for layer, module in enumerate(self.module.blocks):
+            module.block = _parallel(Block.make(layer, _share_of(config, size), positions), self.mesh)
+        self.module.live = LocalParameters(self.module.live, partial_biases, size)
+        return parameters
+
+    def order(self, spec: ParameterSpec) -> torch.Tensor | None:
+        """Every process needs its share of the queries, of the keys and of the values, which lie one by one."""
+        parts = self._by_rows.get(spec.name)
+        if parts is None or len(parts) == 1:
+            return None
+        starts = [sum(parts[:i]) for i in range(len(parts))]
+        return torch.cat(
+            [
+                torch.arange(start + rank * part // self._size, start + (rank + 1) * part // self._size)
+                for rank in range(self._size)
+                for start, part in zip(starts, parts, strict=True)
+            ]
+        )
+
+    def counts(self, piece: int) -> bool:
+        """What is the same everywhere counts in the first process."""
+        return self._rank == 0 or not isinstance(self._parameters[piece].placements[0], Replicate)
+
+    def _placement(self, name: str) -> Placement:
+        if name in self._by_rows:
+            return Shard(0)
+        return Shard(1) if name in self._by_columns else Replicate()
+
+
+class LocalParameters(LiveParameters):
+    """What the layers of this process compute with: its parts of the parameters.
+
+    Args:
+        whole: The parameters as DTensors.
+        partial_biases: Biases that are added before the sum over the processes: each adds its share.
+        size: Number of processes.
+    """
+
+    def __init__(self, whole: LiveParameters, partial_biases: set[str], size: int) -> None:
+        self._owners = whole._owners
+        self._partial_biases = partial_biases
+        self._size = size
+
+    def __getitem__(self, name: str) -> Any:
+        parameter = super().__getitem__(name)
+        if name in self._partial_biases:
+            return parameter.to_local(grad_placements=[Partial()]) / self._size
+        return parameter.to_local()
+
+
+class Parallel:
+    """A sub-layer of which every process computes a part; its results are summed over all of them.
+
+    Backward, the gradients of its input are.
+    """
+
+    def __init__(self, part: Any, mesh: Any) -> None:
+        self._part = part
+        self._mesh = mesh
+
+    def __call__(self, x: Any, run: ForwardPass) -> Any:
+        """(B, T, D) → (B, T, D)."""
+        same = DTensor.from_local(x, self._mesh, [Replicate()], run_check=False)
+        y = self._part(same.to_local(grad_placements=[Partial()]), run)
+        total = DTensor.from_local(y, self._mesh, [Partial()], run_check=False)
+        return total.redistribute(placements=[Replicate()]).to_local()
+
+
+def _parallel(block: Block, mesh: Any) -> Any:
+    """A block of the share of one process with the sums over all."""
+    parts: dict[str, Any] = {
+        "attention": Parallel(block.attention, mesh),
+        "feed_forward": Parallel(block.feed_forward, mesh),
+    }
+    return replace(block, **parts)
+
+
+def _share_of(config: ModelConfig, size: int) -> ModelConfig:
+    """The architecture of a block's part: fewer heads of the same width, a narrower feed-forward layer."""
+    return config.model_copy(
+        update={
+            "d_model": config.d_model // size,
+            "n_heads": config.n_heads // size,
+            "n_kv_heads": config.kv_heads // size,
+            "d_ff": config.ff_width // size,
+        }
+    )
+
+
+def _placed(tensor: Any, placements: Sequence[Placement]) -> Any:
+    """A gradient placed as its parameter: what is partial is summed."""
+    return tensor if tuple(tensor.placements) == tuple(placements) else tensor.redistribute(placements=placements)
+
+
+def require_divisible(what: str, value: int, processes: int) -> None:
+    """Refuse a number that cannot be shared out evenly.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if value % processes:
+        raise ConfigError(
+            f"{what} is {value}, which {processes} processes cannot share evenly",
+            hint=f"start a number of processes that divides {value}, or choose torch.parallel = fsdp",
+        )
