@@ -104,6 +104,7 @@ OPTIONS = {
     "num_samples": (["--num-samples", "2"], 2),
     "kv_cache": (["--no-kv-cache"], False),
     "prefill_chunk": (["--prefill-chunk", "2"], 2),
+    "threads": (["--threads", "2"], 2),
     "logprobs": (["--logprobs", "1"], 1),
 }
 

@@ -46,6 +46,9 @@ class GenerateConfig(Section):
     prefill_chunk: int | None = Field(
         None, ge=1, description="Feed prompts in pieces of this many tokens, to save memory; null: at once."
     )
+    threads: int | None = Field(
+        None, ge=1, description="Threads of the fast engine while it generates; null: one per core."
+    )
     logprobs: int | None = Field(
         None, ge=0, description="Return log-probabilities of the chosen and of this many top tokens."
     )

@@ -80,7 +80,7 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return cgutils.get_item_pointer(context, builder, signature.args[0], array, [arguments[1]])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _add(typing_context: Any, array: Any, index: Any) -> Any:
     """Add one to an element; everything written before is visible to who sees the sum."""
 
@@ -92,7 +92,7 @@ def _add(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _load(typing_context: Any, array: Any, index: Any) -> Any:
     """Read an element, and see what was written before it got its value."""
 
@@ -102,7 +102,7 @@ def _load(typing_context: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _pause(typing_context: Any) -> Any:
     """Tell the core that it is spinning, where it has an instruction for that."""
     names = {"x86_64": "llvm.x86.sse2.pause", "AMD64": "llvm.x86.sse2.pause"}

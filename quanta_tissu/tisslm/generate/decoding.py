@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import ConfigError, GenerationError, TokenizerError
 from quanta_tissu.tisslm.config import GenerateConfig
-from quanta_tissu.tisslm.engine import Engine
+from quanta_tissu.tisslm.engine import Engine, current
+from quanta_tissu.tisslm.generate.forward import check_threads
 from quanta_tissu.tisslm.generate.growing import GrowingBatch
 from quanta_tissu.tisslm.generate.processors import Context, Ids, Processor
 from quanta_tissu.tisslm.generate.results import Completion, FinishReason, GenerationResult, TokenLogprob
@@ -99,6 +100,7 @@ def decode(
             f"prefill_chunk = {config.prefill_chunk} needs the key-value cache, but kv_cache is off",
             hint="switch kv_cache on, or set prefill_chunk to null",
         )
+    check_threads(engine or current(), config.threads)
     rows = [
         _Row(index * config.num_samples + sample, prompt, ids[index], sample, config, tokenizer)
         for index, prompt in enumerate(prompts)
@@ -229,6 +231,7 @@ def _decode(
         chunk=config.prefill_chunk,
         kv_cache=config.kv_cache,
         engine=engine,
+        threads=config.threads,
     )
     if config.num_samples > 1:
         batch.select(np.repeat(np.arange(len(ids)), config.num_samples).tolist())

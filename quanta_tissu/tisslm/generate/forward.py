@@ -59,17 +59,26 @@ def make_forward(decoder: Decoder, engine: Engine | None, threads: int | None) -
         ConfigError: A number of threads is given for another engine.
     """
     engine = engine or current()
+    check_threads(engine, threads)
     if engine.name == "fast":
         from quanta_tissu.tisslm.engine.threads import available_cores
         from quanta_tissu.tisslm.generate.compiled.fast_forward import FastForward
 
         return FastForward(decoder, engine, threads or available_cores())
-    if threads is not None:
+    return PlainForward(decoder, engine)
+
+
+def check_threads(engine: Engine, threads: int | None) -> None:
+    """Refuse a number of threads that would change nothing.
+
+    Raises:
+        ConfigError: The engine is not the fast one.
+    """
+    if threads is not None and engine.name != "fast":
         raise ConfigError(
             f"threads = {threads} is a setting of the fast engine, but the engine is {engine.name}",
-            hint="leave it out, or choose the fast engine",
+            hint="leave it out (or set it to null), or choose the fast engine",
         )
-    return PlainForward(decoder, engine)
 
 
 class PlainForward:

@@ -161,8 +161,10 @@ def temperature(value: float) -> Processor:
     """
 
     def process(logits: Logits, context: Context) -> Logits:
+        result = shifted(logits)
         with np.errstate(over="ignore"):
-            return shifted(logits) / value
+            result /= value
+        return result
 
     return process
 
@@ -178,9 +180,11 @@ def top_k(k: int) -> Processor:
         if k >= V:
             return logits
         least = np.partition(logits, V - k, axis=-1)[:, V - k, None]
-        above, equal = logits > least, logits == least
-        room = k - above.sum(axis=-1, keepdims=True)
-        keep = above | (equal & (equal.cumsum(axis=-1) <= room))
+        keep = logits >= least
+        if np.count_nonzero(keep) > k * len(logits):  # equals of the last one
+            equal = logits == least
+            room = k - (logits > least).sum(axis=-1, keepdims=True)
+            keep &= ~equal | (equal.cumsum(axis=-1) <= room)
         return np.where(keep, logits, -np.inf)
 
     return process
@@ -194,15 +198,33 @@ def top_p(p: float) -> Processor:
     """
 
     def process(logits: Logits, context: Context) -> Logits:
-        order = np.argsort(-logits, axis=-1, kind="stable")
-        ranked = np.take_along_axis(probabilities(logits), order, axis=-1)
-        before = np.zeros_like(ranked)
-        np.cumsum(ranked[:, :-1], axis=-1, out=before[:, 1:])
-        keep = np.empty(logits.shape, dtype=bool)
-        np.put_along_axis(keep, order, before < p, axis=-1)
-        return np.where(keep, logits, -np.inf)
+        result = np.full_like(logits, -np.inf)
+        for row, weights in enumerate(probabilities(logits)):
+            keep = _nucleus(logits[row], weights, p)
+            result[row, keep] = logits[row, keep]
+        return result
 
     return process
+
+
+def _nucleus(logits: Logits, weights: NDArray[np.float64], p: float) -> Ids:
+    """Ids that `top_p` keeps of one row, (V) logits and probabilities.
+
+    Sorting a large vocabulary takes longer than a step of a small model; so the likeliest tokens are sorted, few
+    at first, until they are more than enough.
+    """
+    V, enough = len(logits), 64
+    while True:
+        ids = np.arange(V)
+        if enough < V:
+            ids = np.flatnonzero(logits >= np.partition(logits, V - enough)[V - enough])
+        ids = ids[np.argsort(-logits[ids], kind="stable")]
+        before = np.zeros(len(ids))
+        np.cumsum(weights[ids[:-1]], out=before[1:])
+        keep = ids[before < p]
+        if len(keep) < len(ids) or len(ids) == V:
+            return keep
+        enough *= 16
 
 
 def min_p(p: float) -> Processor:
@@ -234,8 +256,11 @@ def shifted(logits: Logits) -> Logits:
             f"every one of the {logits.shape[-1]} tokens is ruled out for the next position (row {rows[0]})",
             hint="ban fewer tokens: look at banned_tokens, no_repeat_ngram, logit_bias and your own processors",
         )
-    with np.errstate(invalid="ignore"):
-        return np.where(logits == largest, 0.0, logits - largest)
+    if np.isposinf(largest).any():
+        with np.errstate(invalid="ignore"):
+            return np.where(logits == largest, 0.0, logits - largest)
+    difference: Logits = logits - largest
+    return difference
 
 
 def probabilities(logits: Logits) -> NDArray[np.float64]:

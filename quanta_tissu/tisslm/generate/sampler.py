@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from quanta_tissu.errors import ConfigError, GenerationError
 from quanta_tissu.tisslm.config import GenerateConfig
 from quanta_tissu.tisslm.generate import processors as links
-from quanta_tissu.tisslm.generate.processors import Context, Ids, Logits, Processor, probabilities, shifted
+from quanta_tissu.tisslm.generate.processors import Context, Ids, Logits, Processor, shifted
 
 
 def random_generator(seed: int, sample: int) -> np.random.Generator:
@@ -67,6 +67,7 @@ class Sampler:
         self.greedy = config.temperature == 0
         self._own = tuple(processors)
         unusable = range(vocab_size if usable is None else usable, vocab_size)
+        self._cuts = any(cut is not None for cut in (config.top_k, config.top_p, config.min_p))
         self.chain = tuple(_chain(config, eos_id, [*config.banned_tokens, *unusable], self._own))
 
     def __call__(
@@ -85,52 +86,61 @@ class Sampler:
         Raises:
             GenerationError: The model or a processor gave NaN, or no token is left.
         """
-        final = self.process(logits, context)
         if self.greedy:
-            ids: Ids = shifted(final).argmax(axis=-1)
+            # With an empty chain, which is common, what is taken is also the only logit that needs a look: argmax
+            # finds a NaN, +inf, or -inf if there is nothing else.
+            final = self.process(logits, context) if self.chain else logits
+            ids: Ids = final.argmax(axis=-1)
+            if not np.isfinite(final[np.arange(len(ids)), ids]).all():
+                ids = shifted(self.process(logits, context)).argmax(axis=-1)
             return ids
-        return draw(probabilities(final), [generator.random() for generator in generators])
+        scores = shifted(self.process(logits, context))
+        return np.array([self._draw(row, g.random()) for row, g in zip(scores, generators, strict=True)])
+
+    def _draw(self, scores: NDArray[np.float64], u: float) -> int:
+        """Draw from one row of logits, the largest of which is 0, with a number in [0, 1)."""
+        if not self._cuts:
+            return draw(np.exp(scores), u)
+        left = np.flatnonzero(scores > -np.inf)  # few, and exponentials are what takes the time
+        return int(left[draw(np.exp(scores[left]), u)])
 
     def process(self, logits: NDArray[np.floating], context: Context) -> Logits:
         """Apply the chain to the model's logits, (B, V) -> (B, V)."""
-        result: Logits = logits.astype(np.float64)
-        if not (result < np.inf).all():
+        if not (logits < np.inf).all():
             raise GenerationError(
                 "the model's logits are not finite (NaN or +inf)",
                 hint="its weights are damaged, or training diverged; use an earlier checkpoint",
             )
-        for processor in self.chain:
-            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is ±inf, the right limit
+        result: Logits = logits.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is ±inf, the right limit
+            for processor in self.chain:
                 changed = processor(result, context)
-            if processor in self._own:
-                changed = _checked(changed, result, processor)
-            result = changed
-        if np.isnan(result).any():
+                if processor in self._own:
+                    changed = _checked(changed, result, processor)
+                result = changed
+        if np.isnan(result.max()):
             raise GenerationError(
                 "penalties and biases overflow in opposite directions", hint="use less extreme values"
             )
         return result
 
 
-def draw(weights: NDArray[np.float64], uniforms: Sequence[float]) -> Ids:
-    """Draw one id per row by inverting the cumulative distribution.
+def draw(weights: NDArray[np.float64], u: float) -> int:
+    """Draw an index by inverting the cumulative distribution.
 
     Args:
-        weights: Probabilities, (B, V).
-        uniforms: One number in [0, 1) per row.
+        weights: Proportional to the probabilities, (V); at least one is positive.
+        u: A number in [0, 1), evenly distributed.
 
     Returns:
-        Ids (B,); never one of probability 0.
+        An index, never one of probability 0.
     """
-    cumulative = weights.cumsum(axis=-1)
-    ids = np.empty(len(weights), dtype=np.int64)
-    for row, u in enumerate(uniforms):
-        # "right" finds the first id whose cumulative weight exceeds u, so a step of width 0 is never hit; rounding
-        # can make u * total equal the total, which belongs to the last step that has a width.
-        total = cumulative[row, -1]
-        chosen = np.searchsorted(cumulative[row], u * total, side="right")
-        ids[row] = min(chosen, np.searchsorted(cumulative[row], total, side="left"))
-    return ids
+    cumulative = weights.cumsum()
+    # "right" finds the first index whose cumulative weight exceeds u, so a step of width 0 is never hit; rounding
+    # can make u * total equal the total, which belongs to the last step that has a width.
+    total = cumulative[-1]
+    chosen = cumulative.searchsorted(u * total, side="right")
+    return int(min(chosen, cumulative.searchsorted(total, side="left")))
 
 
 def _chain(

@@ -29,7 +29,7 @@ class FastForward:
 
     def __init__(self, decoder: Decoder, engine: Engine, threads: int) -> None:
         self._decoder = decoder
-        self._threads = threads
+        self.threads = threads
         self._compiled = CompiledForward(decoder, threads)
         self._plain = PlainForward(decoder, engine)
 
@@ -60,7 +60,7 @@ class FastForward:
         cache: KVCache,
     ) -> Array:
         B, T = ids.shape
-        pieces = cut(self._decoder.config, B, T, cache, self._threads)
+        pieces = cut(self._decoder.config, B, T, cache, self.threads)
         logits: list[Array] = [ids] * len(pieces)
 
         def read(worker: int, _: object) -> None:

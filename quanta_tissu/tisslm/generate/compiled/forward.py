@@ -19,6 +19,8 @@ from quanta_tissu.tisslm.model.positions import angles
 
 Array = NDArray[Any]
 
+_Prepared = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], kernels.Workspace]
+
 _ACTIVATIONS = {
     "swiglu": kernels.SWIGLU,
     "gelu": kernels.GELU,
@@ -39,8 +41,8 @@ class CompiledForward:
         self._model = _model(decoder)
         self._config = decoder.config
         self._threads = threads
-        self._work: kernels.Workspace | None = None
-        self._tokens = (0, 0)
+        self._shape = (0, 0, 0)
+        self._last_prepared: _Prepared | None = None
 
     def __call__(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64], starts: NDArray[np.int64], cache: KVCache
@@ -57,17 +59,16 @@ class CompiledForward:
             Logits after the last token of each row (B, V), overwritten by the next call.
         """
         B, T = ids.shape
-        rows = np.repeat(np.arange(B), T)
+        rows, steps, last, work = self._prepared(B, T, cache.capacity)
         tokens = kernels.Tokens(
             ids=np.ascontiguousarray(ids).reshape(-1),
             positions=np.ascontiguousarray(positions).reshape(-1),
             rows=rows,
-            columns=np.tile(np.arange(cache.length, cache.length + T), B),
+            columns=cache.length + steps,
             starts=starts[rows],
-            last=np.arange(T - 1, B * T, T),
+            last=last,
             single=T == 1,
         )
-        work = self._workspace(B, B * T, cache.capacity)
         model, threads = self._model, self._threads
 
         def enter(worker: int, barrier: NDArray[np.int64]) -> None:
@@ -77,15 +78,19 @@ class CompiledForward:
         cache.advance(T)
         return work.logits[:B]
 
-    def _workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
-        """Buffers for N tokens; those of the last pass if they fit."""
-        work = self._work
-        if work is None or self._tokens != (B, N) or work.scores.shape[2] < C:
-            self._work = work = self._new_workspace(B, N, C)
-            self._tokens = (B, N)
-        return work
+    def _prepared(self, B: int, T: int, C: int) -> _Prepared:
+        """What passes of one shape have in common; made anew when the shape changes, which is seldom."""
+        if self._last_prepared is None or self._shape != (B, T, C):
+            self._shape = (B, T, C)
+            self._last_prepared = (
+                np.repeat(np.arange(B), T),
+                np.tile(np.arange(T), B),
+                np.arange(T - 1, B * T, T),
+                self._workspace(B, B * T, C),
+            )
+        return self._last_prepared
 
-    def _new_workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
+    def _workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
         config, W = self._config, self._threads
         D, H, K, E, F = config.d_model, config.n_heads, config.kv_heads, config.head_dim, config.ff_width
         dtype = self._model.weights.dtype

@@ -520,13 +520,10 @@ def _attend_group(
             highest = max(highest, ordered_bits(row[j]))
         largest = from_ordered_bits(highest)
         total = zero
-        if largest != lowest:
-            for j in range(S):
-                weight = exp(row[j] - largest)
-                row[j] = weight
-                total += weight
-        else:
-            row[:] = zero
+        for j in range(S):
+            weight = exp(row[j] - largest)
+            row[j] = weight
+            total += weight
         result[:E] = zero
         result[E], result[E + 1] = largest, total
     fours = S // 4 * 4
@@ -563,17 +560,17 @@ def _join(partial: Array, mixed: Array) -> None:
         for h in range(H):
             result = mixed[n, h * E : (h + 1) * E]
             result[:] = zero
-            highest = ordered_bits(lowest)
+            largest = lowest
             for w in range(W):
-                highest = max(highest, ordered_bits(partial[w, n, h, E]))
-            largest = from_ordered_bits(highest)
-            if largest == lowest:
-                continue
+                if partial[w, n, h, E] > largest:
+                    largest = partial[w, n, h, E]
             total = zero
             for w in range(W):
-                total += exp(partial[w, n, h, E] - largest) * partial[w, n, h, E + 1]
+                if partial[w, n, h, E + 1] != zero:  # an empty stretch has no score; NaN is passed on
+                    total += exp(partial[w, n, h, E] - largest) * partial[w, n, h, E + 1]
             for w in range(W):
-                weight = exp(partial[w, n, h, E] - largest) / total
-                part = partial[w, n, h, :E]
-                for e in range(E):
-                    result[e] += weight * part[e]
+                if partial[w, n, h, E + 1] != zero:
+                    weight = exp(partial[w, n, h, E] - largest) / total
+                    part = partial[w, n, h, :E]
+                    for e in range(E):
+                        result[e] += weight * part[e]
