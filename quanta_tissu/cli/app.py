@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),
         "gradcheck": ("gradcheck", "Prove every gradient against finite differences."),
+        "profile": ("profile", "Show where the time goes, against what this machine can do."),
     },
 }
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

@@ -1,8 +1,8 @@
 """The engines: `reference` runs the readable code, `fast` its otherwise identical Numba twins, `torch` PyTorch.
 
-The NumPy engines decide which code an op runs on arrays. The torch engine works the other way round: whoever holds a
-model puts its weights into torch tensors (`model/pytorch.py`), and ops on tensors are PyTorch's. Arrays that ops
-meet beside it run the readable code.
+The NumPy engines decide which code an op runs on arrays. The torch engine works the other way round: whoever holds
+a model puts its weights into torch tensors (`model/pytorch.py`), and ops on tensors are PyTorch's. Ops on arrays,
+which are few then, run the readable code.
 
 Which engine is current is a context variable, so that threads and nested calls cannot disturb each other:
 
@@ -50,6 +50,10 @@ class EngineOp(Protocol):
     def readable(self) -> Implementation:
         """The reference implementation."""
 
+    @property
+    def cheap(self) -> bool:
+        """Whether making its result again costs less than keeping it."""
+
     def fast_twin(self) -> Implementation | None:
         """The Numba implementation, or None where the readable one is already as fast."""
 
@@ -65,6 +69,15 @@ class Engine:
         if self.name == "fast":
             return op.fast_twin() or op.readable
         return op.readable
+
+    def function(self, name: str, readable: Callable[..., Any]) -> Callable[..., Any]:
+        """The code this engine runs for a function of `flat.py`, whose readable version is given."""
+        if self.name != "fast":
+            return readable
+        from quanta_tissu.tisslm.engine import flat_kernels
+
+        kernel: Callable[..., Any] = getattr(flat_kernels, name)
+        return kernel
 
 
 ENGINES = {name: Engine(name) for name in ("reference", "fast", "torch")}

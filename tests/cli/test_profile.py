@@ -1,0 +1,132 @@
+"""`tissu profile` shows where the time goes, and refuses what it cannot see."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from quanta_tissu.tisslm.inspect.profile.text import human
+
+TINY = [
+    "model.n_layers=1", "model.d_model=32", "model.n_heads=2", "model.n_kv_heads=1", "model.context_length=32",
+    "train.batch_size=4", "train.replicas=2",
+]  # fmt: skip
+SETTINGS = [word for setting in TINY for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A tiny checkpoint."""
+    from quanta_tissu.tisslm import tokenizers
+    from quanta_tissu.tisslm.config import ModelConfig, TokenizerConfig
+    from quanta_tissu.tisslm.language_model import LanguageModel
+    from quanta_tissu.tisslm.model import Decoder
+
+    tokenizer = tokenizers.train(TokenizerConfig(kind="character"), ["abcdefgh"])
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, context_length=32, n_layers=1, d_model=32, n_heads=2)
+    folder = tmp_path_factory.mktemp("checkpoint") / "best"
+    LanguageModel(Decoder.initialise(config, seed=0), tokenizer).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_training_step(tissu, engine):
+    outcome = tissu("profile", "--steps", "2", "--engine", engine, "--json", *SETTINGS)
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert report["machine"]["gflops"] > 1
+    assert report["engine"] == engine
+    assert report["speeds"]["step"]["tokens_per_second"] > 0
+    operations = {(row["op"], row["phase"]): row for row in report["operations"]}
+    assert operations["linear", "backward"]["calls"] == 2 * 4  # replicas, and projections of the one layer
+    assert operations["adamw", "update"]["nbytes"] > 0
+    assert operations["sum_into", "update"]["calls"] > 0
+    assert sum(row["seconds"] for row in report["operations"]) == pytest.approx(report["seconds"])
+
+
+def test_tables_for_people(tissu):
+    outcome = tissu("profile", "--steps", "1", *SETTINGS)
+    assert outcome.code == 0, outcome.err
+    for text in (
+        "GFLOP/s in float32 products",
+        "GB/s read",
+        "linear backward",
+        "not in operations",
+        "0 attention",
+    ):
+        assert text in outcome.out
+    assert "…" not in outcome.out  # nothing is cut off
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_generation_of_a_checkpoint(tissu, checkpoint, engine):
+    outcome = tissu("profile", str(checkpoint), "--what", "generate", "--steps", "1", "--engine", engine, "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert set(report["speeds"]) == {"prefill", "decode"}
+    assert {row["phase"] for row in report["operations"]} >= {"prefill", "decode"}
+    assert report["kept"] == 0
+
+
+def test_a_checkpoint_is_trained_on_with_its_own_architecture(tissu, checkpoint):
+    outcome = tissu("profile", str(checkpoint), "--steps", "1", "--set", "train.batch_size=2", "--json")
+    assert "2 × 32 tokens" in json.loads(outcome.out)["description"]
+
+
+@pytest.mark.parametrize("what", ["train", "generate"])
+def test_files_for_a_closer_look(tissu, tmp_path, what):
+    out = tmp_path / "new" / "profile"
+    outcome = tissu("profile", "--what", what, "--steps", "1", "--out", str(out), *SETTINGS)
+    assert outcome.code == 0, outcome.err
+    assert f"open {out / 'profile.html'}" in outcome.out.replace("\n", "")
+    names = {"profile.html", "profile.json", "cprofile.pstats", "cprofile.txt", "allocations.txt"}
+    assert {path.name for path in out.iterdir()} == names
+    assert all(path.stat().st_size > 50 for path in out.iterdir())
+    assert json.loads((out / "profile.json").read_text())["workload"]
+    assert "MainThread" in (out / "profile.html").read_text()
+
+
+class TestRefusals:
+    def test_a_preset_and_a_checkpoint(self, tissu, checkpoint):
+        outcome = tissu("profile", str(checkpoint), "--preset", "tiny")
+        assert outcome.code == 2
+        assert "--preset cannot go with a checkpoint" in outcome.err
+
+    def test_another_architecture_for_a_checkpoint(self, tissu, checkpoint):
+        outcome = tissu("profile", str(checkpoint), "--set", "model.n_layers=2")
+        assert outcome.code == 2
+        assert "cannot be changed" in outcome.err
+
+    def test_a_checkpoint_that_is_none(self, tissu, tmp_path):
+        outcome = tissu("profile", str(tmp_path / "nowhere"))
+        assert outcome.code == 1
+        assert "nowhere" in outcome.err
+
+    def test_an_unknown_preset(self, tissu):
+        assert tissu("profile", "--preset", "nothing").code == 2
+
+    def test_a_file_where_the_folder_should_be(self, tissu, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        assert tissu("profile", "--out", str(tmp_path / "file")).code == 2
+        assert tissu("profile", "--out", str(tmp_path / "file" / "deeper"), *SETTINGS).code == 1
+
+    def test_no_steps(self, tissu):
+        assert tissu("profile", "--steps", "0").code == 2
+
+    def test_simulated_precision(self, tissu):
+        outcome = tissu("profile", "--set", "train.precision=float16", *SETTINGS)
+        assert outcome.code == 2
+        assert "float32" in outcome.err
+
+    def test_the_torch_engine(self, tissu, torch):
+        outcome = tissu("profile", "--set", "train.engine=torch")
+        assert outcome.code == 2
+        assert "torch.profiler" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, ""), (5, "5 "), (1500, "1.5 k"), (2.5e6, "2.5 M"), (123.4e9, "123 G")]
+)
+def test_large_numbers(number, text):
+    assert human(number) == text
