@@ -11,6 +11,9 @@ Reverse-mode differentiation in three ideas:
 The tape owns what forwards saved and drops it as soon as the node's backward has run, so memory falls while the
 walk goes on. A tape is used once, by one thread.
 
+Some ops are so cheap beside a matrix product (activations, norms) that their results are not kept for the
+product's backward pass but made again: from their input, which their own backward pass needs anyway.
+
 Where even that is too much memory, `Tape.checkpoint` keeps only the input of a whole function, which runs again on
 the way back (Chen et al. 2016, arXiv:1604.06174, section 3).
 """
@@ -29,6 +32,9 @@ from quanta_tissu.tisslm.engine.gradient import Gradient, RowGradient
 
 Array = NDArray[Any]
 Receiver = Callable[[Gradient, bool], None]
+
+LARGE = 2**20
+"""Bytes from which on a cheap result is made again; smaller ones fill no memory worth the time."""
 
 
 class Slot:
@@ -79,6 +85,19 @@ class Slot:
         return gradient
 
 
+class Recipe(NamedTuple):
+    """How to make a value again."""
+
+    implementation: Implementation
+    inputs: list[Any]
+    attributes: Mapping[str, Any]
+
+    def make(self) -> Array:
+        """The value, bit for bit."""
+        value: Array = self.implementation.forward(*self.inputs, **self.attributes)[0]
+        return value
+
+
 class Variable:
     """An array on a tape.
 
@@ -86,14 +105,16 @@ class Variable:
         value: The array.
         tape: The tape that records what is done to it.
         slot: Where its gradient adds up.
+        recipe: How to make the value again, if that is cheaper than keeping it.
     """
 
-    __slots__ = ("slot", "tape", "value")
+    __slots__ = ("recipe", "slot", "tape", "value")
 
     def __init__(self, value: Array, tape: Tape, receive: Receiver | None = None) -> None:
         self.value = value
         self.tape = tape
         self.slot = Slot(value, receive)
+        self.recipe: Recipe | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,7 +176,10 @@ class Tape:
         outputs = tuple(Variable(y, self) for y in (result if several else (result,)))
         if self._recording:
             slots = tuple(x.slot if isinstance(x, Variable) else None for x in inputs)
+            saved = _without_cheap_values(saved, inputs)
             self._nodes.append(_Node(implementation, saved, slots, tuple(y.slot for y in outputs)))
+            if op.cheap and outputs[0].value.nbytes >= LARGE:
+                outputs[0].recipe = Recipe(implementation, values, attributes)
         return outputs if several else outputs[0]
 
     def checkpoint(self, function: Callable[[Variable], Variable], x: Variable) -> Variable:
@@ -198,7 +222,7 @@ class Tape:
         d_outputs = [
             np.zeros(y.shape, y.dtype) if d is None else d for y, d in zip(node.outputs, gradients, strict=True)
         ]
-        d_inputs = node.implementation.backward(node.saved, *d_outputs)
+        d_inputs = node.implementation.backward(_with_cheap_values(node.saved), *d_outputs)
         given = [id(d) for d in (*d_outputs, *d_inputs)]
         # An absent optional input at the end (a bias) has no gradient either, hence not strict.
         for slot, d in zip(node.inputs, d_inputs, strict=False):
@@ -220,3 +244,17 @@ class Tape:
             yield
         finally:
             self._recording = before
+
+
+def _without_cheap_values(saved: Any, inputs: tuple[Any, ...]) -> Any:
+    """What a forward saved, with recipes in place of those inputs that have one."""
+    recipes = {id(x.value): x.recipe for x in inputs if isinstance(x, Variable) and x.recipe is not None}
+    if not recipes or not isinstance(saved, tuple):
+        return saved
+    return tuple(recipes.get(id(item), item) for item in saved)
+
+
+def _with_cheap_values(saved: Any) -> Any:
+    if not isinstance(saved, tuple):
+        return saved
+    return tuple(item.make() if isinstance(item, Recipe) else item for item in saved)

@@ -59,4 +59,5 @@ gelu_tanh = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2",
+    cheap=True,
 )

@@ -81,4 +81,5 @@ layer_norm = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Ba et al. 2016, arXiv:1607.06450, eq. 3",
+    cheap=True,
 )

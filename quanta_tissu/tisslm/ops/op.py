@@ -79,6 +79,7 @@ class Op:
     torch_twin: Callable[..., Any]
     samples: Callable[[np.random.Generator], Iterator[Sample]]
     source: str
+    cheap: bool = False
 
     def fast_twin(self) -> Implementation | None:
         """The Numba implementation, or None where the readable one is already as fast."""
@@ -115,6 +116,7 @@ def define(
     samples: Callable[[np.random.Generator], Iterator[Sample]],
     source: str,
     value: Callable[..., Any] | None = None,
+    cheap: bool = False,
 ) -> Op:
     """Make an op and enter it in the registry, where the harness will find it.
 
@@ -127,13 +129,15 @@ def define(
         source: Where the formula comes from (paper, equation), for the certificate.
         value: `value(*inputs, **attributes) -> outputs`, forward without what backward needs, where that is
             cheaper; used when nothing is recorded.
+        cheap: Its one result costs so little beside a matrix product that the tape, if the result is large, makes
+            it again for the product's backward pass instead of keeping it.
 
     Raises:
         ValueError: The name is taken.
     """
     if name in REGISTRY:
         raise ValueError(f"an op called {name!r} is already registered")
-    REGISTRY[name] = Op(name, Pair(forward, backward, value), torch_twin, samples, source)
+    REGISTRY[name] = Op(name, Pair(forward, backward, value), torch_twin, samples, source, cheap)
     return REGISTRY[name]
 
 

@@ -49,4 +49,5 @@ relu = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Nair & Hinton 2010, ICML, section 2",
+    cheap=True,
 )

@@ -59,4 +59,5 @@ rms_norm = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4",
+    cheap=True,
 )

@@ -56,4 +56,5 @@ silu = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Elfwing et al. 2017, arXiv:1702.03118, eq. 4",
+    cheap=True,
 )

@@ -55,4 +55,5 @@ swiglu = define(
     torch_twin=torch_twin,
     samples=samples,
     source="Shazeer 2020, arXiv:2002.05202, eq. 5",
+    cheap=True,
 )

@@ -9,6 +9,7 @@ import pytest
 
 from quanta_tissu.tisslm import engine, ops
 from quanta_tissu.tisslm.engine import Tape
+from quanta_tissu.tisslm.engine import tape as tape_module
 from quanta_tissu.tisslm.engine.engines import Engine
 from quanta_tissu.tisslm.ops.op import Pair
 
@@ -180,6 +181,7 @@ def test_what_was_saved_is_freed_while_the_walk_goes_on():
 
     class Watched:
         name = "watched"
+        cheap = False
         readable = Pair(forward, backward)
 
         def fast_twin(self):
@@ -312,6 +314,7 @@ def test_a_checkpoint_keeps_nothing_and_its_second_run_is_freed_too():
 
     class Watched:
         name = "watched"
+        cheap = False
         readable = Pair(forward, backward)
 
         def fast_twin(self):
@@ -325,3 +328,52 @@ def test_a_checkpoint_keeps_nothing_and_its_second_run_is_freed_too():
     tape.backward(y)
     assert alive_at_backward == [2, 1] * 3
     assert all(ref() is None for ref in saved)
+
+
+class TestCheapResults:
+    """Large results of cheap ops are made again for the backward pass of who read them."""
+
+    WIDE = 1 << 17  # float64: a result of exactly the size from which on it counts as large
+
+    @staticmethod
+    def hidden_layer(tape, width):
+        """Whether a hidden layer's values outlive the forward pass, and the gradients of its input and weight."""
+        x = tape.variable(np.linspace(-2, 2, width)[None])
+        weight = tape.variable(np.linspace(1, 3, width)[None])
+        hidden = ops.gelu(x)
+        value = weakref.ref(hidden.value)
+        y = ops.linear(hidden, weight)
+        del hidden
+        alive = value() is not None
+        tape.backward(y)
+        return alive, x.grad, weight.grad
+
+    def test_they_are_not_kept(self):
+        assert not self.hidden_layer(Tape(), self.WIDE)[0]
+
+    def test_small_ones_are_kept(self):
+        assert self.hidden_layer(Tape(), self.WIDE - 1)[0]
+
+    def test_gradients_are_the_same_bits(self, monkeypatch):
+        _, *found = self.hidden_layer(Tape(), self.WIDE)
+        monkeypatch.setattr(tape_module, "LARGE", np.inf)
+        kept, *expected = self.hidden_layer(Tape(), self.WIDE)
+        assert kept
+        np.testing.assert_array_equal(found, expected)
+
+    def test_a_result_that_several_ops_read_is_made_for_each(self):
+        tape = Tape()
+        x = tape.variable(np.linspace(-2, 2, self.WIDE)[None])
+        weight = np.linspace(1, 3, self.WIDE)[None]
+        hidden = ops.relu(x)
+        tape.backward(ops.add(ops.linear(hidden, weight), ops.linear(ops.multiply(hidden, hidden), weight)))
+        positive = np.maximum(x.value, 0)
+        np.testing.assert_allclose(x.grad, (x.value > 0) * weight * (1 + 2 * positive))
+
+    def test_what_a_checkpoint_runs_again_makes_them_too(self):
+        _, *expected = self.hidden_layer(Tape(), self.WIDE)
+        tape = Tape()
+        x = tape.variable(np.linspace(-2, 2, self.WIDE)[None])
+        weight = tape.variable(np.linspace(1, 3, self.WIDE)[None])
+        tape.backward(tape.checkpoint(lambda x: ops.linear(ops.gelu(x), weight), x))
+        np.testing.assert_array_equal([x.grad, weight.grad], expected)
