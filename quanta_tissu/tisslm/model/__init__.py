@@ -7,4 +7,13 @@ from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
 from quanta_tissu.tisslm.model.recorder import Recorder
 from quanta_tissu.tisslm.model.summary import Summary
 
-__all__ = ["Decoder", "DropoutSeeds", "KVCache", "ParameterSpec", "Parameters", "Recorder", "Summary", "TorchDropout"]
+__all__ = [
+    "Decoder",
+    "DropoutSeeds",
+    "KVCache",
+    "ParameterSpec",
+    "Parameters",
+    "Recorder",
+    "Summary",
+    "TorchDropout",
+]

@@ -156,14 +156,22 @@ class Decoder:
             recompute: As in `forward`.
         """
         run = self._prepare(ids, params, None, None, None, dropout, None)
-        return ops.linear_cross_entropy(
-            self._hidden(ids, run, recompute=recompute),
-            self._output_matrix(run),
-            targets=targets,
+        return self.loss_of(
+            run,
+            ids,
+            targets,
             label_smoothing=label_smoothing,
             z_loss=z_loss,
             denominator=denominator,
+            recompute=recompute,
         )
+
+    def loss_of(
+        self, run: ForwardPass, ids: Any, targets: Any, *, recompute: bool = False, **settings: Any
+    ) -> Any:
+        """As `loss`, in a forward pass that is prepared and checked already; `settings` are those of the op."""
+        hidden = self._hidden(ids, run, recompute=recompute)
+        return ops.linear_cross_entropy(hidden, self._output_matrix(run), targets=targets, **settings)
 
     def summary(self) -> Summary:
         """Parameters, FLOPs and bytes by part."""
@@ -173,7 +181,8 @@ class Decoder:
         """Refuse token ids (B, T) and positions that the model does not have; `forward` does so by itself.
 
         Raises:
-            ConfigError: An id lies outside the vocabulary, a position outside the context, or the shape is another.
+            ConfigError: An id lies outside the vocabulary, a position outside the context, or the shape is
+                another.
         """
         if ids.ndim != 2:
             raise ConfigError(

@@ -36,4 +36,4 @@ class ForwardPass:
     key_mask: NDArray[np.bool_] | None = None
     dropout: DropoutSeeds | None = None
     recorder: Recorder | None = None
-    angles: tuple[NDArray[Any], NDArray[Any]] | None = None
+    angles: tuple[Any, Any] | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -188,27 +189,26 @@ def torch_twin(
     dropout: float = 0.0,
     seed: tuple[int, ...] | None = None,
 ) -> Any:
-    """The same in PyTorch, with the same mask of dropped weights."""
+    """The same in PyTorch, with the same mask of dropped weights; without a seed its own generator draws one."""
     import torch
     from torch.nn import functional
 
     (B, T, H, E), S = q.shape, k.shape[1]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     grouped = k.shape[1] != H
-    if dropout == 0 and window is None and key_mask is None and (not causal or T == S):
-        y = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
-        return y.transpose(1, 2)
+    fused = partial(functional.scaled_dot_product_attention, scale=scale, enable_gqa=grouped)
+    if dropout == 0 or seed is None:
+        fused = partial(fused, dropout_p=dropout)
+        if window is None and key_mask is None and (not causal or T == S):
+            return fused(q, k, v, is_causal=causal).transpose(1, 2)
     mask = torch.as_tensor(visible(T, S, causal=causal, window=window), device=q.device)[None, None]
     if key_mask is not None:
         mask = mask & torch.as_tensor(key_mask, device=q.device)[:, None, None, :]
     # A row without visible keys would be 0/0: let it see everything, then zero its result.
     sees_something = mask.any(dim=-1, keepdim=True)
     mask = mask | ~sees_something
-    if dropout == 0:
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
-        return (y * sees_something).transpose(1, 2)
-    if seed is None:
-        raise ValueError("attention with dropout needs a seed")
+    if dropout == 0 or seed is None:
+        return (fused(q, k, v, attn_mask=mask) * sees_something).transpose(1, 2)
     k, v = (x.repeat_interleave(H // x.shape[1], dim=1) for x in (k, v))
     scores = q @ k.transpose(-1, -2) * (1 / math.sqrt(E) if scale is None else scale)
     weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)

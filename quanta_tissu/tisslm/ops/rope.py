@@ -68,10 +68,12 @@ def torch_twin(x: Any, *, cos: Any, sin: Any, interleaved: bool = False) -> Any:
     """The same in PyTorch."""
     import torch
 
-    cos, sin = (torch.as_tensor(table, dtype=x.dtype, device=x.device)[:, :, None, :] for table in (cos, sin))
+    wide = torch.promote_types(x.dtype, torch.float32)  # the angles of far positions need it, also for bfloat16
+    cos, sin = (torch.as_tensor(table, dtype=wide, device=x.device)[:, :, None, :] for table in (cos, sin))
     a, b = (x[..., 0::2], x[..., 1::2]) if interleaved else x.chunk(2, dim=-1)
     rotated = (a * cos - b * sin, b * cos + a * sin)
-    return torch.stack(rotated, dim=-1).flatten(-2) if interleaved else torch.cat(rotated, dim=-1)
+    y = torch.stack(rotated, dim=-1).flatten(-2) if interleaved else torch.cat(rotated, dim=-1)
+    return y.to(x.dtype)
 
 
 def samples(rng: np.random.Generator) -> Iterator[Sample]:

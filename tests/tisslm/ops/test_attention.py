@@ -167,9 +167,16 @@ class TestDropout:
             ops.attention(*qkv(2, 2), dropout=0.5)
 
     @pytest.mark.torch
-    def test_it_needs_a_seed_in_torch_too(self, torch):
-        with pytest.raises(ValueError, match="seed"):
-            ops.attention(*map(torch.tensor, qkv(2, 2)), dropout=0.5)
+    @pytest.mark.parametrize("window", [None, 2])
+    def test_without_a_seed_torch_draws_the_mask_with_its_own_generator(self, torch, window):
+        """What is drawn differs from call to call, and its mean is what is computed without dropout."""
+        inputs = [torch.tensor(x) for x in qkv(3, 3)]
+        torch.manual_seed(0)
+        drawn = torch.stack([ops.attention(*inputs, window=window, dropout=0.5) for _ in range(4000)])
+        assert not torch.equal(drawn[0], drawn[1])
+        expected = ops.attention(*inputs, window=window)
+        error = (drawn.mean(dim=0) - expected).abs() / (drawn.std(dim=0) / 4000**0.5 + 1e-12)
+        assert error.max() < 6
 
 
 def test_visible_keys():

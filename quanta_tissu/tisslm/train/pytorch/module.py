@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from quanta_tissu.tisslm.config import ModelConfig
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
 from quanta_tissu.tisslm.model.block import Block
 from quanta_tissu.tisslm.model.forward_pass import ForwardPass
+from quanta_tissu.tisslm.model.positions import angles
 
 
 class BlockModule(nn.Module):  # type: ignore[misc]
@@ -71,11 +74,25 @@ class DecoderModule(nn.Module):  # type: ignore[misc]
         self.blocks = nn.ModuleList([BlockModule(block) for block in self.decoder.blocks])
         self.decoder.blocks = list(self.blocks)
         self.live = LiveParameters()
+        self._angles: dict[int, Any] = {}
         layers = {spec.name: spec.layer for spec in Decoder.specs(config)}
         for name, parameter in parameters.items():
             layer = layers[name]
             self.live.put(name, self if layer is None else self.blocks[layer], parameter)
 
-    def forward(self, ids: Any, targets: Any, *, dropout: DropoutSeeds | None = None, **settings: Any) -> Any:
-        """The loss of `Decoder.loss`, on whatever these parameters are."""
-        return self.decoder.loss(ids, targets, params=self.live, dropout=dropout, **settings)
+    def forward(self, ids: Any, targets: Any, run: ForwardPass, **settings: Any) -> Any:
+        """The loss, as `Decoder.loss_of`."""
+        return self.decoder.loss_of(run, ids, targets, **settings)
+
+    def prepare(self, time: int, device: torch.device, dropout: DropoutSeeds | None) -> ForwardPass:
+        """Everything but the ids that a pass over sequences of one length needs, on the device."""
+        positions = np.arange(time)[None]
+        run = ForwardPass(self.live, positions, np.dtype(np.float32), dropout=dropout)
+        if self.decoder.config.positions == "rotary":
+            if time not in self._angles:
+                config = self.decoder.config
+                tables = angles(config.context_length, config.head_dim, config.rope_theta, run.dtype)
+                cos, sin = (torch.tensor(table[None, :time], device=device) for table in tables)
+                self._angles[time] = (cos, sin)
+            run.angles = self._angles[time]
+        return run

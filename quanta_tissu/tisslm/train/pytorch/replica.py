@@ -15,6 +15,7 @@ from quanta_tissu.tisslm.config import Config, OptimizerConfig
 from quanta_tissu.tisslm.data.batches import IGNORE_INDEX, Batch
 from quanta_tissu.tisslm.engine.pytorch import choose_device
 from quanta_tissu.tisslm.model import Decoder, TorchDropout
+from quanta_tissu.tisslm.model.forward_pass import ForwardPass
 from quanta_tissu.tisslm.train.differentiator import Evaluation
 from quanta_tissu.tisslm.train.optimizers import grouped
 from quanta_tissu.tisslm.train.pytorch.optimizers import OPTIMIZERS, TorchAverage, TorchOptimizer
@@ -53,7 +54,10 @@ class TorchReplica:
             "label_smoothing": train.label_smoothing,
             "z_loss": train.z_loss,
             "recompute": train.recompute,
+            "denominator": 1.0,  # constant: another number would be compiled again
         }
+        if config.torch.compile:
+            self.weights.compile()
         self._parallel = config.torch.parallel
         self._precision = PRECISIONS.get(train.precision)
 
@@ -91,8 +95,7 @@ class TorchReplica:
             loss_scale: Differentiate this many times the loss; neither result is scaled.
         """
         weights, parts = self.weights, self.weights.data_size
-        # Gradients are averaged over the processes, hence the smaller denominator.
-        denominator = max(1, sum(batch.num_targets for batch in batches)) / parts
+        denominator = max(1, sum(batch.num_targets for batch in batches))
         weights.zero_gradients()
         losses = []
         for number, batch in enumerate(batches):
@@ -100,20 +103,16 @@ class TorchReplica:
             if dropout is not None:
                 _seed(*dropout, number, weights.data_rank)
             with weights.exchange(number == len(batches) - 1):
+                masks = None if dropout is None else TorchDropout()
                 with self._autocast():
-                    loss = weights.trained(
-                        own.inputs,
-                        own.targets,
-                        dropout=None if dropout is None else TorchDropout(),
-                        denominator=denominator,
-                        **self._settings,
-                    )
-                (loss * loss_scale).backward()
-            losses.append(loss.detach())
+                    nats = weights.trained(*self._placed(own, masks), **self._settings)
+                # Gradients are averaged over the processes, hence the factor.
+                (nats * (loss_scale * parts / denominator)).backward()
+            losses.append(nats.detach())
         gradients = weights.gradients
         if loss_scale != 1:
             torch._foreach_mul_(list(gradients.flat), 1 / loss_scale)
-        return self._total([float(torch.stack(losses).double().sum()) / parts])[0], gradients
+        return self._total([float(torch.stack(losses).double().sum())])[0] / denominator, gradients
 
     def clip_by_value(self, gradients: Gradients, limit: float) -> None:
         """Clip every element in place."""
@@ -147,7 +146,7 @@ class TorchReplica:
                     own = share(batch, weights.data_rank, weights.data_size)
                     with self._autocast():
                         # The module without DDP: there are no gradients to exchange.
-                        nats += float(weights.module(own.inputs, own.targets, denominator=1.0))
+                        nats += float(weights.module(*self._placed(own), denominator=1.0))
                     tokens += batch.num_targets
             finally:
                 weights.rest()
@@ -173,6 +172,16 @@ class TorchReplica:
 
     def close(self) -> None:
         """Nothing: the processes part when the run is over."""
+
+    def _placed(self, batch: Batch, dropout: TorchDropout | None = None) -> tuple[Any, Any, ForwardPass]:
+        """Ids and targets on the device, and the pass over them."""
+        module = self.weights.module
+        run = module.prepare(batch.inputs.shape[1], self.device, dropout)
+        self.decoder.check(batch.inputs, run.positions)
+        tensors = [torch.from_numpy(array.astype(np.int64)) for array in (batch.inputs, batch.targets)]
+        if self.device.type == "cuda":  # from pinned memory the copy goes on beside the computation
+            tensors = [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
+        return tensors[0], tensors[1], run
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, dtype=self._precision, enabled=self._precision is not None)

@@ -62,6 +62,14 @@ class ShardedWeights(Weights):
         """Row i of the tensor that is spread out is row order[i] of the parameter; None: they are the same."""
         return None
 
+    def compile(self) -> None:
+        """Compile block by block: between them the processes exchange what they hold."""
+        limit = torch._dynamo.config.recompile_limit
+        # Every block reads parameters of its own names, so every one is compiled.
+        torch._dynamo.config.recompile_limit = max(limit, 4 * len(self.module.blocks))
+        for block in self.module.blocks:
+            block.compile()
+
     @property
     def gradients(self) -> Gradients:
         """This process's part of every gradient."""

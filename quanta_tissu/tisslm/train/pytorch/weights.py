@@ -86,6 +86,10 @@ class Weights(ABC):
         """Around the passes of a micro-batch: gradients are exchanged after the last one of a step alone."""
         return nullcontext()
 
+    def compile(self) -> None:
+        """Compile the module with torch.compile, at its first pass."""
+        self.module.compile()
+
     def rest(self) -> None:
         """Called after passes without a backward pass."""
         return

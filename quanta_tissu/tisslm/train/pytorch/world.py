@@ -54,7 +54,8 @@ class TorchWorld(World):
             raise TrainingError(
                 f"process {self.rank} cannot join the {self.size} of this run at {address}: {_first_line(error)}",
                 hint="start all of them within torch.timeout seconds, with the same --rdzv-endpoint, over a "
-                "network that lets them reach each other (GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the interface)",
+                "network that lets them reach each other (GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the "
+                "interface)",
             ) from error
 
     def largest(self, values: Sequence[float]) -> list[float]:
