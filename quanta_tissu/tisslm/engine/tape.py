@@ -135,8 +135,8 @@ class Variable:
 class _Node(NamedTuple):
     implementation: Implementation
     saved: Any
-    inputs: tuple[Slot | None, ...]
-    outputs: tuple[Slot, ...]
+    inputs: list[Slot | None]
+    outputs: list[Slot]
 
 
 class _Checkpoint(NamedTuple):
@@ -173,14 +173,14 @@ class Tape:
         values = [x.value if isinstance(x, Variable) else x for x in inputs]
         result, saved = implementation.forward(*values, **attributes)
         several = isinstance(result, tuple)
-        outputs = tuple(Variable(y, self) for y in (result if several else (result,)))
+        outputs = [Variable(y, self) for y in (result if several else (result,))]
         if self._recording:
-            slots = tuple(x.slot if isinstance(x, Variable) else None for x in inputs)
+            slots = [x.slot if isinstance(x, Variable) else None for x in inputs]
             saved = _without_cheap_values(saved, inputs)
-            self._nodes.append(_Node(implementation, saved, slots, tuple(y.slot for y in outputs)))
+            self._nodes.append(_Node(implementation, saved, slots, [y.slot for y in outputs]))
             if op.cheap and outputs[0].value.nbytes >= LARGE:
                 outputs[0].recipe = Recipe(implementation, values, attributes)
-        return outputs if several else outputs[0]
+        return tuple(outputs) if several else outputs[0]
 
     def checkpoint(self, function: Callable[[Variable], Variable], x: Variable) -> Variable:
         """Run a function without recording what it does: only that it ran, and on what.
@@ -247,14 +247,15 @@ class Tape:
 
 
 def _without_cheap_values(saved: Any, inputs: tuple[Any, ...]) -> Any:
-    """What a forward saved, with recipes in place of those inputs that have one."""
+    """What a forward saved; as a list if recipes stand in it, in place of inputs that have one."""
     recipes = {id(x.value): x.recipe for x in inputs if isinstance(x, Variable) and x.recipe is not None}
     if not recipes or not isinstance(saved, tuple):
         return saved
-    return tuple(recipes.get(id(item), item) for item in saved)
+    return [recipes.get(id(item), item) for item in saved]
 
 
 def _with_cheap_values(saved: Any) -> Any:
-    if not isinstance(saved, tuple):
+    """What the forward saved."""
+    if not isinstance(saved, list):
         return saved
-    return tuple(item.make() if isinstance(item, Recipe) else item for item in saved)
+    return tuple([item.make() if isinstance(item, Recipe) else item for item in saved])
