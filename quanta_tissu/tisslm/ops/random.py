@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool
@@ -25,9 +26,19 @@ def keep_mask(shape: tuple[int, ...], p: float, seed: tuple[int, ...]) -> Bool[n
     Raises:
         ValueError: p is not a probability below one.
     """
+    return keep_mask_in_parts(p, seed)(shape)
+
+
+def keep_mask_in_parts(p: float, seed: tuple[int, ...]) -> Callable[[tuple[int, ...]], Bool[np.ndarray, "..."]]:
+    """Draw the same mask piece by piece, where the whole would take too much memory.
+
+    Returns:
+        A function that draws as many elements as a shape has, in row-major order, and goes on where its last call
+        ended: pieces along the first axis, one after the other, are those of `keep_mask`.
+    """
     if not 0 <= p < 1:
         raise ValueError(f"a dropout probability is at least 0 and below 1; it is {p}")
     # Not a SeedSequence, to which (1, 2) and (1, 2, 0) are the same.
     digest = hashlib.sha256(" ".join(str(int(part)) for part in seed).encode()).digest()
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-    return generator.random(shape, dtype=np.float32) >= p
+    return lambda shape: generator.random(shape, dtype=np.float32) >= p
