@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("evaluate", "Measure loss, perplexity and bits per byte on a text."),
         "generate": ("generate", "Continue a prompt."),
         "chat": ("chat", "Talk to a model in the terminal."),
+        "convert": ("convert", "Turn a sharded checkpoint into one directory, or back."),
         "import": ("import_", "Turn another project's weights into a checkpoint."),
     },
     "Text": {

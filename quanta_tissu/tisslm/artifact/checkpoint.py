@@ -190,6 +190,8 @@ def _missing_hint(directory: Path) -> str:
         return f"choose one of the checkpoints inside it: {', '.join(inside)}"
     if (directory / CONFIG).is_file() and not (directory / MANIFEST).is_file():
         return "a checkpoint of another program is converted with `tissu import`"
+    if (directory / "shards").is_dir():
+        return "it is a sharded one; `tissu convert` turns it into one directory"
     return "the checkpoint is incomplete; copy it again"
 
 

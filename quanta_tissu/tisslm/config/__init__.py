@@ -70,6 +70,11 @@ class Config(Section):
                     f"{', '.join(chosen)}: only the torch engine knows this, and train.engine = "
                     f"{self.train.engine}; choose train.engine = torch, or leave it out"
                 )
+        elif self.torch.sharded_checkpoints and self.torch.parallel not in ("fsdp", "tensor"):
+            raise ValueError(
+                f"torch.sharded_checkpoints means nothing to torch.parallel = {self.torch.parallel}, where every "
+                "process holds all weights; choose fsdp or tensor, or leave it out"
+            )
         elif self.train.replicas is not None:
             raise ValueError(
                 f"train.replicas = {self.train.replicas} means nothing to train.engine = torch, which uses all "

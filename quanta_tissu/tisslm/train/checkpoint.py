@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from quanta_tissu.errors import CheckpointError, TissuError, TrainingError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm.artifact import Artifact
 from quanta_tissu.tisslm.config import Config
+from quanta_tissu.tisslm.engine.engines import require_torch
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.differentiator import Snapshot
@@ -35,6 +37,7 @@ from quanta_tissu.tisslm.train.step import WEIGHTS, TrainStep
 
 STATE, OPTIMIZER = "trainer_state.json", "optimizer.safetensors"
 FORMAT = "tissu-trainer-1"
+SHARDS = "shards"
 BEST, STEP_PREFIX, ABANDONED_PREFIX = "best", "step-", "abandoned-step-"
 
 
@@ -234,12 +237,11 @@ class Checkpoints:
         if step.average is not None:
             state.average_updates = step.average.updates
         directory = self.run_dir / f"{STEP_PREFIX}{state.step}"
-        snapshot = step.snapshot()
-
-        def write_buffers(path: Path) -> None:
-            artifact.save_tensors(path, snapshot.buffers)
-
-        self._write(directory, step, snapshot, state, {STATE: state.to_json(), OPTIMIZER: write_buffers})
+        if self._config.torch.sharded_checkpoints:
+            self._write_shards(directory, step, state)
+        else:
+            snapshot = step.snapshot()
+            self._write(directory, step, snapshot, state, _extra_files(state, snapshot.buffers))
         for old in rolling_checkpoints(self.run_dir)[: -self._keep] if self._writing else ():
             _remove(old)
         return directory
@@ -263,14 +265,7 @@ class Checkpoints:
     ) -> None:
         if not self._writing:
             return
-        metrics = {
-            "step": state.step,
-            "tokens": state.tokens,
-            "train_loss": state.ema_loss,
-            "val_loss": state.val_loss,
-            "best_val_loss": state.best_val_loss,
-        }
-        try:
+        with self._explained(state):
             artifact.write(
                 directory,
                 step.replicas.decoder,
@@ -278,9 +273,23 @@ class Checkpoints:
                 self._config,
                 parameters=snapshot.evaluated,
                 extra_files=extra,
-                metrics=metrics,
+                metrics=_metrics(state),
                 data_manifest=self._data_manifest,
             )
+
+    def _write_shards(self, directory: Path, step: TrainStep, state: TrainerState) -> None:
+        from quanta_tissu.tisslm.train.pytorch.shards import About, save_sharded
+
+        about = About(
+            self._config, self._tokenizer, state, {"metrics": _metrics(state), "data": self._data_manifest}
+        )
+        with self._explained(state):
+            save_sharded(directory, step, about)
+
+    @contextmanager
+    def _explained(self, state: TrainerState) -> Iterator[None]:
+        try:
+            yield
         except CheckpointError as error:
             raise TrainingError(
                 f"training stops at step {state.step}: {error.message}",
@@ -288,6 +297,39 @@ class Checkpoints:
                 if rolling_checkpoints(self.run_dir)
                 else error.hint,
             ) from error
+
+
+def _metrics(state: TrainerState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "tokens": state.tokens,
+        "train_loss": state.ema_loss,
+        "val_loss": state.val_loss,
+        "best_val_loss": state.best_val_loss,
+    }
+
+
+def _extra_files(state: TrainerState, buffers: Mapping[str, Any]) -> dict[str, bytes | Callable[[Path], None]]:
+    """What resuming needs beside the model."""
+    return {STATE: state.to_json(), OPTIMIZER: lambda path: artifact.save_tensors(path, buffers)}
+
+
+def write_resumable(directory: Path, resumed: Resumed) -> None:
+    """Write a checkpoint that was read, from shards for example, as one directory.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    read = resumed.artifact
+    artifact.write(
+        directory,
+        read.decoder,
+        read.tokenizer,
+        read.config,
+        extra_files=_extra_files(resumed.state, resumed.buffers),
+        metrics=read.manifest.get("metrics"),
+        data_manifest=read.manifest.get("data"),
+    )
 
 
 def resume_command(run_dir: Path) -> str:
@@ -330,6 +372,11 @@ def load_resumable(directory: Path) -> Resumed:
         checkpoint = rolling[-1]
     found = locate(checkpoint, artifact.CHECKPOINT)
     try:
+        if (found / SHARDS).is_dir():
+            require_torch()
+            from quanta_tissu.tisslm.train.pytorch.shards import read_sharded
+
+            return read_sharded(checkpoint, checkpoint.parent)
         loaded = artifact.read(checkpoint)
         for name in (STATE, OPTIMIZER):
             _verify(found, name, loaded)

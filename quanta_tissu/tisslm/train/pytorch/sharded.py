@@ -38,9 +38,13 @@ class ShardedWeights(Weights):
         decoder: The model.
         groups: Settings of every parameter, in their order.
         world: The processes.
+
+    Attributes:
+        row_processes: Number of processes that the rows of packed projections are dealt out to.
     """
 
     sharded = True
+    row_processes = 1
 
     def __init__(self, decoder: Decoder, groups: Sequence[Group], world: TorchWorld) -> None:
         self.decoder = decoder
@@ -60,7 +64,7 @@ class ShardedWeights(Weights):
 
     def order(self, spec: ParameterSpec) -> torch.Tensor | None:
         """Row i of the tensor that is spread out is row order[i] of the parameter; None: they are the same."""
-        return None
+        return interleaved(spec, self.row_processes)
 
     def compile(self) -> None:
         """Compile block by block: between them the processes exchange what they hold."""
@@ -155,13 +159,14 @@ class TensorParallelWeights(ShardedWeights):
         require_divisible("model.n_heads", config.n_heads, size)
         require_divisible("the number of key-value heads", config.kv_heads, size)
         require_divisible("the width of the feed-forward layer", config.ff_width, size)
-        self._rank, self._size = world.rank, size
-        self._by_rows: dict[str, tuple[int, ...]] = {}
+        self._rank = world.rank
+        self.row_processes = size
+        self._by_rows: set[str] = set()
         self._by_columns: set[str] = set()
         partial_biases: set[str] = set()
         for block in self.decoder.blocks:
             for linear in (block.attention.qkv, block.feed_forward.up):
-                self._by_rows |= {f"{linear.name}.weight": linear.outputs, f"{linear.name}.bias": linear.outputs}
+                self._by_rows |= {f"{linear.name}.weight", f"{linear.name}.bias"}
             for linear in (block.attention.out, block.feed_forward.down):
                 self._by_columns.add(f"{linear.name}.weight")
                 partial_biases.add(f"{linear.name}.bias")
@@ -177,20 +182,6 @@ class TensorParallelWeights(ShardedWeights):
         self.module.live = LocalParameters(self.module.live, partial_biases, size)
         return parameters
 
-    def order(self, spec: ParameterSpec) -> torch.Tensor | None:
-        """Every process needs its share of the queries, of the keys and of the values, which lie one by one."""
-        parts = self._by_rows.get(spec.name)
-        if parts is None or len(parts) == 1:
-            return None
-        starts = [sum(parts[:i]) for i in range(len(parts))]
-        return torch.cat(
-            [
-                torch.arange(start + rank * part // self._size, start + (rank + 1) * part // self._size)
-                for rank in range(self._size)
-                for start, part in zip(starts, parts, strict=True)
-            ]
-        )
-
     def counts(self, piece: int) -> bool:
         """What is the same everywhere counts in the first process."""
         return self._rank == 0 or not isinstance(self._parameters[piece].placements[0], Replicate)
@@ -199,6 +190,26 @@ class TensorParallelWeights(ShardedWeights):
         if name in self._by_rows:
             return Shard(0)
         return Shard(1) if name in self._by_columns else Replicate()
+
+
+def interleaved(spec: ParameterSpec, processes: int) -> torch.Tensor | None:
+    """Order of the rows of a packed projection that gives every process its share of each of its parts.
+
+    Queries, keys and values lie one after the other; process r needs the r-th share of each.
+
+    Returns:
+        Row i of what is spread out is row order[i] of the parameter. None: the order is the same.
+    """
+    if processes == 1 or len(spec.parts) < 2:
+        return None
+    starts = [sum(spec.parts[:i]) for i in range(len(spec.parts))]
+    return torch.cat(
+        [
+            torch.arange(start + rank * part // processes, start + (rank + 1) * part // processes)
+            for rank in range(processes)
+            for start, part in zip(starts, spec.parts, strict=True)
+        ]
+    )
 
 
 class LocalParameters(LiveParameters):

@@ -72,6 +72,12 @@ class TorchWorld(World):
         found: list[float] = tensor.tolist()
         return found
 
+    def told(self, text: str) -> str:
+        """A text of the first process, in all of them."""
+        texts = [text]
+        distributed.broadcast_object_list(texts)
+        return texts[0]
+
     def in_turn(self, task: Callable[[], T]) -> T:
         """Run a task in the first process, and only then in the others: they find what it has made."""
         if not self.main:
