@@ -154,6 +154,7 @@ class TrainConfig(Section):
         None, gt=0, lt=1, description="Evaluate and save an exponential moving average of the weights; null: off."
     )
     eval_interval: int = Field(250, ge=1, description="Steps between two validations.")
+    eval_first: bool = Field(True, description="Validate before the first step, too.")
     eval_steps: int = Field(200, ge=1, description="Batches of one validation, at most.")
     log_interval: int = Field(10, ge=1, description="Steps between two lines of metrics.jsonl.")
     histogram_interval: int | None = Field(
