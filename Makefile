@@ -13,12 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # One thread for each library while two test processes run: pools that wait for each other slow everything down.
 TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint bench docs clean
 
 help:
 	@echo 'make demo    train a small language model on the documentation and source of Python itself'
 	@echo 'make test    check style, types and layers, and run all tests'
 	@echo 'make lint    check style, types and layers only'
+	@echo 'make bench   run all benchmarks (needs PyTorch and Transformers) and write docs/results.md'
 	@echo 'make docs    bring the generated parts of docs/ up to date'
 	@echo 'make clean   remove caches and build products (not .venv, not runs)'
 
@@ -42,6 +43,10 @@ lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# An idle machine, please: the figures are those of whatever else it does, too.
+bench: $(VENV)/.installed-for-tests
+	$(BIN)/python benchmarks/run_all.py
 
 docs: $(VENV)/.installed-for-tests
 	$(BIN)/python docs/generate.py
