@@ -88,6 +88,12 @@ def rounded(x: Array) -> Array:
         return x.astype(np.float16).astype(x.dtype)
 
 
+def cast(x: Array) -> Array:
+    """The nearest float16 to each element: x itself, if it holds nothing else, or a new array."""
+    y = rounded(x)
+    return x if np.array_equal(x, y) else y
+
+
 def round_in_place(x: Array) -> None:
     """Replace every element of x by the nearest float16."""
     np.copyto(x, rounded(x))
@@ -102,6 +108,15 @@ def fast_rounded(x: Array) -> Array:
     y = np.empty(x.shape, x.dtype)
     float16_kernels.round_into(np.ascontiguousarray(x).reshape(-1), y.reshape(-1))
     return y
+
+
+def fast_cast(x: Array) -> Array:
+    """As `cast`, by a kernel; it does not look into arrays with gaps."""
+    from quanta_tissu.tisslm.engine import float16_kernels
+
+    if x.dtype == np.float32 and x.flags.c_contiguous and float16_kernels.holds_float16(x.reshape(-1)):
+        return x
+    return fast_rounded(x)
 
 
 def fast_round_in_place(x: Array) -> None:
@@ -119,23 +134,25 @@ class Rounded:
     """An implementation of an op between float16 numbers.
 
     Attributes:
-        plain: The op's implementation in float32. What it returns is its own to change: no op returns its input.
+        plain: The op's implementation in float32. What it returns may be changed: no op returns its input. If it
+            saves its own result, that is rounded, too, as it would be if it were a float16.
         policy: What is rounded.
-        rounded: Gives a rounded copy.
+        cast: Rounds what others may hold: into a copy, if there is anything to round. Who makes an array again
+            instead of keeping it finds it in what the op saved.
         round_in_place: Rounds an array that nobody else holds.
         value: Nothing: forward gives it.
     """
 
     plain: Implementation
     policy: Policy
-    rounded: Callable[[Array], Array]
+    cast: Callable[[Array], Array]
     round_in_place: Callable[[Array], None]
     value: Callable[..., Any] | None = None
 
     def forward(self, *inputs: Array | None, **attributes: Any) -> tuple[Any, Any]:
         """The op's forward pass."""
         if self.policy.inputs:
-            inputs = tuple(None if x is None else self.rounded(x) for x in inputs)
+            inputs = tuple(None if x is None else self.cast(x) for x in inputs)
         result, saved = self.plain.forward(*inputs, **attributes)
         if self.policy.outputs:
             self.round_in_place(result)
@@ -144,7 +161,7 @@ class Rounded:
     def backward(self, saved: Any, *d_outputs: Array) -> tuple[Array | None, ...]:
         """The op's backward pass."""
         if self.policy.outputs:
-            d_outputs = tuple(self.rounded(d) for d in d_outputs)
+            d_outputs = tuple(self.cast(d) for d in d_outputs)
         d_inputs = self.plain.backward(saved, *d_outputs)
         for d in d_inputs:
             if d is not None:
@@ -171,5 +188,5 @@ class Float16Engine(Engine):
         if policy == _FLOAT32:
             return plain
         if self.name == "fast":
-            return Rounded(plain, policy, fast_rounded, fast_round_in_place)
-        return Rounded(plain, policy, rounded, round_in_place)
+            return Rounded(plain, policy, fast_cast, fast_round_in_place)
+        return Rounded(plain, policy, cast, round_in_place)

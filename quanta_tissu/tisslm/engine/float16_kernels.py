@@ -16,6 +16,7 @@ _DROPPED = np.float32(2**13)  # float32 has 13 bits more behind the point
 _SMALLEST_MAGIC = np.float32(0.5)  # from here numbers are 2^-24 apart, as those of float16 below 2^-14
 _TOO_LARGE = np.float32(65520)  # half way between the largest number and what would be the next
 _INFINITY = np.float32(np.inf)
+_CHUNK = 1024  # a loop that may end early is not vectorised, so one that may not goes inside
 
 
 @kernel
@@ -32,6 +33,19 @@ def _nearest(x: Any) -> Any:
     rounded = (size + magic) - magic
     rounded = _INFINITY if size >= _TOO_LARGE else rounded  # in this order a NaN stays
     return np.int32(np.float32(rounded).view(np.int32) | (bits & _SIGN_BIT)).view(np.float32)
+
+
+@kernel
+def holds_float16(x: Flat) -> bool:
+    """Whether x (N) would not change by rounding; it takes a thousand numbers to find out that it would."""
+    for start in range(0, x.size, _CHUNK):
+        part = x[start : start + _CHUNK]
+        changed = np.int32(0)
+        for i in range(part.size):
+            changed |= np.float32(part[i]).view(np.int32) ^ np.float32(_nearest(part[i])).view(np.int32)
+        if changed != 0:
+            return False
+    return True
 
 
 @kernel
