@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.crew import crew
 from quanta_tissu.tisslm.generate.compiled import kernels
+from quanta_tissu.tisslm.generate.compiled.arguments import Model, Rotation, Tokens, Workspace
 from quanta_tissu.tisslm.model.decoder import EMBEDDING, HEAD, Decoder
 from quanta_tissu.tisslm.model.kv_cache import KVCache
 from quanta_tissu.tisslm.model.positions import angles
 
 Array = NDArray[Any]
 
-_Prepared = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], kernels.Workspace]
+_Prepared = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Workspace]
 
 _ACTIVATIONS = {
     "swiglu": kernels.SWIGLU,
@@ -60,7 +61,7 @@ class CompiledForward:
         """
         B, T = ids.shape
         rows, steps, last, work = self._prepared(B, T, cache.capacity)
-        tokens = kernels.Tokens(
+        tokens = Tokens(
             ids=np.ascontiguousarray(ids).reshape(-1),
             positions=np.ascontiguousarray(positions).reshape(-1),
             rows=rows,
@@ -90,7 +91,7 @@ class CompiledForward:
             )
         return self._last_prepared
 
-    def _workspace(self, B: int, N: int, C: int) -> kernels.Workspace:
+    def _workspace(self, B: int, N: int, C: int) -> Workspace:
         config, W = self._config, self._threads
         D, H, K, E, F = config.d_model, config.n_heads, config.kv_heads, config.head_dim, config.ff_width
         dtype = self._model.weights.dtype
@@ -100,7 +101,7 @@ class CompiledForward:
         def buffer(*shape: int) -> Array:
             return np.zeros(shape, dtype)
 
-        return kernels.Workspace(
+        return Workspace(
             x=buffer(M, D),
             qkv=buffer(M, (H + 2 * K) * E),
             up=buffer(M, 2 * F if config.feed_forward == "swiglu" else F),
@@ -115,7 +116,7 @@ class CompiledForward:
         )
 
 
-def _model(decoder: Decoder) -> kernels.Model:
+def _model(decoder: Decoder) -> Model:
     """What the kernel needs to know of a decoder."""
     config, parameters = decoder.config, decoder.parameters
     dtype = parameters.dtype
@@ -150,7 +151,7 @@ def _model(decoder: Decoder) -> kernels.Model:
         cos_, sin_ = angles(config.context_length, config.d_model, 10_000.0, dtype)
         waves = np.stack([sin_, cos_], axis=-1).reshape(config.context_length, config.d_model)
     final_norm, final_shift = norms[-1]
-    return kernels.Model(
+    return Model(
         weights=parameters.flat,
         offsets=np.array(rows, dtype=np.int64),
         embedding=offset(EMBEDDING),
@@ -166,8 +167,6 @@ def _model(decoder: Decoder) -> kernels.Model:
         eps=config.norm_eps,
         residual_from_norm=post,
         activation=_ACTIVATIONS[config.feed_forward],
-        rotation=rotation,
-        cos=cos,
-        sin=sin,
+        rotation=Rotation(rotation, cos, sin),
         window=config.sliding_window or 0,
     )

@@ -25,7 +25,7 @@ feed-forward layer, V vocabulary, L layers, B rows of the cache, C its capacity,
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from quanta_tissu.tisslm.engine.vector_math import (
     ordered_bits,
     sigmoid,
 )
+from quanta_tissu.tisslm.generate.compiled.arguments import Model, Rotation, Tokens, Workspace
 
 Array = NDArray[Any]
 
@@ -54,107 +55,6 @@ NO_ROTATION, HALVES, NEIGHBOURS = range(3)
 _ROWS = 16  # of a matrix, which all tokens go through before the next ones are read
 
 _GELU_TANH_SLOPE, _GELU_TANH_CUBIC = float(np.sqrt(8 / np.pi)), 0.044715
-
-
-class Model(NamedTuple):
-    """What does not change from pass to pass.
-
-    Attributes:
-        weights: All parameters (P).
-        offsets: Of the parameters of every block (L, BLOCK_OFFSETS).
-        embedding: Offset of the token embedding (V, D).
-        positions: Offset of the learned positions (C, D), or ABSENT.
-        waves: Vectors added to the embedding by position (C, D), or none (0, 0).
-        final_norm: Offset of the weight of the norm before the output matrix, or ABSENT.
-        final_shift: Offset of its bias, or ABSENT.
-        head: Offset of the output matrix (V, D).
-        vocabulary: V.
-        heads: H.
-        wide: F.
-        layer_norm: Whether norms subtract the mean.
-        eps: Added to the variance in norms.
-        residual_from_norm: Whether a sub-layer is added to its normalised input (norms after the sum).
-        activation: SWIGLU, GELU, GELU_TANH or RELU.
-        rotation: NO_ROTATION, HALVES or NEIGHBOURS.
-        cos: By position (C, E/2); none (0, 0) without rotation.
-        sin: The same.
-        window: Positions that a token sees, 0 for all.
-    """
-
-    weights: Array
-    offsets: NDArray[np.int64]
-    embedding: int
-    positions: int
-    waves: Array
-    final_norm: int
-    final_shift: int
-    head: int
-    vocabulary: int
-    heads: int
-    wide: int
-    layer_norm: bool
-    eps: float
-    residual_from_norm: bool
-    activation: int
-    rotation: int
-    cos: Array
-    sin: Array
-    window: int
-
-
-class Workspace(NamedTuple):
-    """Buffers of a pass; those with W are one for each thread, the others shared.
-
-    M is N, padded as `padded` says; what stands in the rows beyond N does not matter, as long as it is finite.
-
-    Attributes:
-        x: The residual stream (M, D).
-        qkv: Queries, keys and values (M, (H + 2K)·E).
-        up: Output of the first feed-forward matrix (M, F); for SwiGLU the gate and the value (M, 2F).
-        hidden: The same after the activation (M, F).
-        y: Output of the matrices that write to the residual stream (M, D).
-        partial: For every stretch of positions and every head the weighted sum of the values, the largest score
-            and the sum of the weights (W, N, H, E + 2).
-        normed: Normalised input of a sub-layer (W, M, D).
-        mixed: Output of attention (W, M, H·E).
-        query: Rotated queries of one token (W, H·E).
-        scores: Of one group of heads (W, G, C).
-        logits: (B, padded, V).
-    """
-
-    x: Array
-    qkv: Array
-    up: Array
-    hidden: Array
-    y: Array
-    partial: Array
-    normed: Array
-    mixed: Array
-    query: Array
-    scores: Array
-    logits: Array
-
-
-class Tokens(NamedTuple):
-    """The tokens of a pass.
-
-    Attributes:
-        ids: (N).
-        positions: (N).
-        rows: Row of the cache that each belongs to (N).
-        columns: Where in that row it is stored (N).
-        starts: First column of that row that is no padding (N).
-        last: The tokens whose logits are wanted (B).
-        single: Whether no row has more than one token.
-    """
-
-    ids: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    last: NDArray[np.int64]
-    single: bool
 
 
 def padded(count: int) -> int:
@@ -177,7 +77,13 @@ def forward_pass(
 
     Shapes: keys, values (L, B, C, K, E).
     """
-    weights, offsets = model.weights, model.offsets
+    weights, offsets, rotation, layer_norm, eps = (
+        model.weights,
+        model.offsets,
+        model.rotation,
+        model.layer_norm,
+        model.eps,
+    )
     L = len(offsets)
     N, D = len(tokens.ids), work.x.shape[1]
     K, E = keys.shape[3:]
@@ -191,24 +97,41 @@ def forward_pass(
     met = workers
 
     if worker == 0:
-        _embed(model, tokens, work.x)
+        _embed(weights, model.embedding, tokens.ids, work.x)
+        _add_positions(weights, model.positions, model.waves, tokens.positions, work.x)
     meet(barrier, met)
     for layer in range(L):
         at = offsets[layer]
-        _norm(model, at[ATTENTION_NORM], at[ATTENTION_SHIFT], work.x, normed)
+        _norm(weights, at[ATTENTION_NORM], at[ATTENTION_SHIFT], layer_norm, eps, work.x, normed)
         _product(weights, at[QKV], normed, q0, q1, work.qkv)
         _add_bias(weights, at[QKV_BIAS], q0, q1, work.qkv)
         met += workers
         meet(barrier, met)
 
+        # Of a single token it is the last worker alone that attends to the newest position.
+        for n in range(N):
+            if worker == (workers - 1 if tokens.single else n % workers):
+                position, row, column = tokens.positions[n], tokens.rows[n], tokens.columns[n]
+                _store(
+                    rotation, position, work.qkv[n, H * E :], keys[layer, row, column], values[layer, row, column]
+                )
         if not tokens.single:
-            n0, n1 = _share(N, worker, workers)
-            _store(model, tokens, n0, n1, work.qkv, keys[layer], values[layer])
             met += workers
             meet(barrier, met)
-        elif worker == workers - 1:  # it alone attends to the newest positions
-            _store(model, tokens, 0, N, work.qkv, keys[layer], values[layer])
-        _attend(model, tokens, worker, workers, keys[layer], values[layer], work)
+        for n in range(N):
+            end = tokens.columns[n] + 1
+            start = tokens.starts[n] if model.window == 0 else max(tokens.starts[n], end - model.window)
+            # The stretch is a part of what the token sees, so a row does not depend on the rows beside it.
+            seen = max(0, end - start)
+            first, stop = start + seen * worker // workers, start + seen * (worker + 1) // workers
+            _rotate(rotation, tokens.positions[n], work.qkv[n, : H * E], work.query[worker])
+            _attend(
+                work.query[worker],
+                keys[layer, tokens.rows[n], first:stop],
+                values[layer, tokens.rows[n], first:stop],
+                work.scores[worker],
+                work.partial[worker, n],
+            )
         met += workers
         meet(barrier, met)
 
@@ -219,7 +142,7 @@ def forward_pass(
         met += workers
         meet(barrier, met)
 
-        _norm(model, at[FORWARD_NORM], at[FORWARD_SHIFT], work.x, normed)
+        _norm(weights, at[FORWARD_NORM], at[FORWARD_SHIFT], layer_norm, eps, work.x, normed)
         for first in range(0, up_size, F):  # for SwiGLU the gate, then the value, for the same columns
             _product(weights, at[UP], normed, first + f0, first + f1, work.up)
             _add_bias(weights, at[UP_BIAS], first + f0, first + f1, work.up)
@@ -235,7 +158,8 @@ def forward_pass(
 
     for row in range(len(tokens.last)):
         n = tokens.last[row]
-        _norm(model, model.final_norm, model.final_shift, work.x[n : n + 1], normed[row : row + 1])
+        one, result = work.x[n : n + 1], normed[row : row + 1]
+        _norm(weights, model.final_norm, model.final_shift, layer_norm, eps, one, result)
     v0, v1 = _share(model.vocabulary, worker, workers)
     _product(weights, model.head, normed[: len(work.logits)], v0, v1, work.logits)
 
@@ -248,47 +172,63 @@ def _share(size: int, worker: int, workers: int) -> tuple[int, int]:
 
 
 @summing_kernel
-def _embed(model: Model, tokens: Tokens, x: Array) -> None:
-    """Token embeddings with their positions added."""
-    D = x.shape[1]
-    for n in range(len(tokens.ids)):
-        first = model.embedding + tokens.ids[n] * D
-        x[n] = model.weights[first : first + D]
-        if model.positions != ABSENT:
-            first = model.positions + tokens.positions[n] * D
-            vector = model.weights[first : first + D]
-            for j in range(D):
-                x[n, j] += vector[j]
-        if model.waves.size > 0:
-            vector = model.waves[tokens.positions[n]]
-            for j in range(D):
-                x[n, j] += vector[j]
+def _copy(x: Array, y: Array) -> None:
+    """Copy a vector; as an assignment of a slice it would take half a second longer to compile, at every place."""
+    for j in range(x.size):
+        y[j] = x[j]
 
 
 @summing_kernel
-def _norm(model: Model, weight: int, shift: int, x: Array, y: Array) -> None:
+def _embed(weights: Array, offset: int, ids: NDArray[np.int64], x: Array) -> None:
+    """Copy the tokens' rows of the embedding."""
+    D = x.shape[1]
+    for n in range(len(ids)):
+        first = offset + ids[n] * D
+        _copy(weights[first : first + D], x[n])
+
+
+@summing_kernel
+def _add_positions(weights: Array, offset: int, waves: Array, positions: NDArray[np.int64], x: Array) -> None:
+    """Add the vectors of the positions, learned ones or waves, if there are any."""
+    D = x.shape[1]
+    if offset == ABSENT and waves.size == 0:
+        return
+    for n in range(len(positions)):
+        row = x[n]
+        if offset == ABSENT:
+            vector = waves[positions[n]]
+        else:
+            first = offset + positions[n] * D
+            vector = weights[first : first + D]
+        for j in range(D):
+            row[j] += vector[j]
+
+
+@summing_kernel
+def _norm(weights: Array, weight: int, shift: int, layer_norm: bool, eps: float, x: Array, y: Array) -> None:
     """RMS norm or layer norm of the rows of x (N, D); a copy where there is no norm."""
     D = x.shape[1]
     real = x.dtype.type
     if weight == ABSENT:
-        y[: len(x)] = x
+        for n in range(len(x)):
+            _copy(x[n], y[n])
         return
-    scale = model.weights[weight : weight + D]
+    scale = weights[weight : weight + D]
     for n in range(len(x)):
         row, result = x[n], y[n]
         centre = real(0)
-        if model.layer_norm:
+        if layer_norm:
             for j in range(D):
                 centre += row[j]
             centre /= real(D)
         squares = real(0)
         for j in range(D):
             squares += (row[j] - centre) * (row[j] - centre)
-        r = real(1 / np.sqrt(np.float64(squares) / D + model.eps))
+        r = real(1 / np.sqrt(np.float64(squares) / D + eps))
         for j in range(D):
             result[j] = (row[j] - centre) * r * scale[j]
         if shift != ABSENT:
-            bias = model.weights[shift : shift + D]
+            bias = weights[shift : shift + D]
             for j in range(D):
                 result[j] += bias[j]
 
@@ -429,16 +369,16 @@ def _activate(kind: int, lo: int, hi: int, up: Array, hidden: Array) -> None:
 
 
 @summing_kernel
-def _rotate(model: Model, position: int, x: Array, y: Array) -> None:
+def _rotate(rotation: Rotation, position: int, x: Array, y: Array) -> None:
     """Rotate the heads that follow each other in x; or copy them."""
-    if model.rotation == NO_ROTATION:
-        y[:] = x
+    if rotation.kind == NO_ROTATION:
+        _copy(x, y)
         return
-    cos, sin = model.cos[position], model.sin[position]
+    cos, sin = rotation.cos[position], rotation.sin[position]
     R = cos.size
     for first in range(0, x.size, 2 * R):
         a, b = x[first : first + 2 * R], y[first : first + 2 * R]
-        if model.rotation == HALVES:
+        if rotation.kind == HALVES:
             for i in range(R):
                 b[i] = a[i] * cos[i] - a[R + i] * sin[i]
                 b[R + i] = a[R + i] * cos[i] + a[i] * sin[i]
@@ -449,48 +389,25 @@ def _rotate(model: Model, position: int, x: Array, y: Array) -> None:
 
 
 @summing_kernel
-def _store(model: Model, tokens: Tokens, n0: int, n1: int, qkv: Array, keys: Array, values: Array) -> None:
-    """Put keys, rotated, and values of tokens n0 to n1 into the cache (B, C, K, E)."""
-    K, E = keys.shape[2:]
-    for n in range(n0, n1):
-        row, column = tokens.rows[n], tokens.columns[n]
-        queries = model.heads * E
-        _rotate(model, tokens.positions[n], qkv[n, queries : queries + K * E], keys[row, column].reshape(K * E))
-        values[row, column] = qkv[n, queries + K * E : queries + 2 * K * E].reshape(K, E)
+def _store(rotation: Rotation, position: int, new: Array, key: Array, value: Array) -> None:
+    """Put the key, rotated, and the value of one token into the cache: new (2K·E); key, value (K, E)."""
+    size = key.size
+    _rotate(rotation, position, new[:size], key.reshape(size))
+    _copy(new[size:], value.reshape(size))
 
 
 @summing_kernel
-def _attend(
-    model: Model, tokens: Tokens, worker: int, workers: int, keys: Array, values: Array, work: Workspace
-) -> None:
-    """Attention of all tokens and heads over the worker's stretch of the positions; keys, values (B, C, K, E).
+def _attend(query: Array, keys: Array, values: Array, scores: Array, partial: Array) -> None:
+    """Attention of one token's heads to one stretch of positions.
 
-    The stretch of a token is a part of what it sees, so a row's result does not depend on the rows beside it. The
-    last stretch has the token's own position.
+    Shapes: query (H·E); keys, values (S, K, E); scores (G, at least S); partial (H, E + 2).
     """
-    K, E = keys.shape[2:]
-    G = model.heads // K
-    query = work.query[worker]
-    real = query.dtype.type
-    factor = real(1 / np.sqrt(E))
-    for n in range(len(tokens.rows)):
-        end = tokens.columns[n] + 1
-        start = tokens.starts[n]
-        if model.window > 0:
-            start = max(start, end - model.window)
-        seen = max(0, end - start)
-        first, stop = start + seen * worker // workers, start + seen * (worker + 1) // workers
-        _rotate(model, tokens.positions[n], work.qkv[n, : K * G * E], query)
-        for k in range(K):
-            _attend_group(
-                query[k * G * E : (k + 1) * G * E].reshape(G, E),
-                keys[tokens.rows[n], first:stop],
-                values[tokens.rows[n], first:stop],
-                k,
-                factor,
-                work.scores[worker],
-                work.partial[worker, n, k * G : (k + 1) * G],
-            )
+    K, E = keys.shape[1:]
+    G = len(partial) // K
+    factor = query.dtype.type(1 / np.sqrt(E))
+    for k in range(K):
+        heads = query[k * G * E : (k + 1) * G * E].reshape(G, E)
+        _attend_group(heads, keys, values, k, factor, scores, partial[k * G : (k + 1) * G])
 
 
 @summing_kernel
@@ -524,7 +441,8 @@ def _attend_group(
             weight = exp(row[j] - largest)
             row[j] = weight
             total += weight
-        result[:E] = zero
+        for e in range(E):
+            result[e] = zero
         result[E], result[E + 1] = largest, total
     fours = S // 4 * 4
     for j in range(0, fours, 4):
@@ -559,7 +477,8 @@ def _join(partial: Array, mixed: Array) -> None:
     for n in range(N):
         for h in range(H):
             result = mixed[n, h * E : (h + 1) * E]
-            result[:] = zero
+            for e in range(E):
+                result[e] = zero
             largest = lowest
             for w in range(W):
                 if partial[w, n, h, E] > largest:
