@@ -147,6 +147,34 @@ class TestSplitAndReshape:
         x = np.arange(6.0).reshape(2, 3)
         assert all(np.shares_memory(piece, x) for piece in ops.split(x, sizes=(2, 1)))
 
+    def test_gradients_that_lie_side_by_side_are_not_copied(self):
+        """As attention leaves them. (The harness proves what becomes of gradients that do not.)"""
+        whole = np.zeros((2, 3, 4))
+        whole += np.arange(4)
+        split = ops.split.fast_twin()
+        pieces = whole[..., :1], whole[..., 1:].reshape(2, 3, 1, 3).reshape(2, 3, 3)
+        (d,) = split.backward(None, *pieces)
+        assert d.base is whole
+        np.testing.assert_array_equal(d, whole)
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            lambda whole: (whole[..., 2:], whole[..., :2]),
+            lambda whole: (whole[..., :2], whole[..., :2]),
+            lambda whole: (whole[..., :2], whole[..., 1:3]),
+            lambda whole: (whole[..., :2], whole[..., 2:].copy()),
+            lambda whole: (whole[..., :1], whole[..., 2:]),
+            lambda whole: (whole[:1, :, :2], whole[1:, :, 2:]),
+            lambda whole: (whole.transpose(0, 2, 1)[:, :3, :2], whole[..., 2:]),
+            lambda whole: (whole[:, ::-1, :2], whole[:, ::-1, 2:]),
+        ],
+    )
+    def test_other_gradients_are_put_side_by_side(self, pieces):
+        d_pieces = pieces(np.random.default_rng(0).normal(size=(2, 3, 4)))
+        (d,) = ops.split.fast_twin().backward(None, *d_pieces)
+        np.testing.assert_array_equal(d, np.concatenate(d_pieces, axis=-1))
+
     def test_sizes_that_do_not_add_up_are_refused(self):
         with pytest.raises(ValueError, match="cannot split a width of 6 into pieces of \\(2, 3\\): they sum to 5"):
             ops.split(np.zeros(6), sizes=(2, 3))

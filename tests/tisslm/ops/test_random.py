@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanta_tissu.tisslm.ops.random import keep_mask
+from quanta_tissu.tisslm.ops.random import keep_mask, keep_mask_in_parts
 
 FROZEN = [
     [1, 1, 1, 0, 0, 0, 0, 0],
@@ -48,3 +48,10 @@ def test_zero_keeps_everything():
 def test_what_is_no_probability_below_one_is_refused(p):
     with pytest.raises(ValueError, match="at least 0 and below 1"):
         keep_mask((2,), p, (0,))
+
+
+@given(rows=st.lists(st.integers(0, 5), min_size=1, max_size=5), width=st.integers(1, 7))
+def test_a_mask_may_be_drawn_in_parts(rows, width):
+    draw = keep_mask_in_parts(0.4, (1, 2))
+    parts = [draw((n, width)) for n in rows]
+    np.testing.assert_array_equal(np.concatenate(parts), keep_mask((sum(rows), width), 0.4, (1, 2)))

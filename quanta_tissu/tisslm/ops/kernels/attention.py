@@ -1,62 +1,25 @@
-"""Attention a block at a time, so that weights never leave the cache; otherwise identical to `ops/attention.py`.
+"""Attention without arrays of T×T; otherwise identical to `ops/attention.py`.
 
-Dao et al. 2022, arXiv:2205.14135, with two simplifications that a CPU allows. Forward takes a few queries and all
-keys they see at once, so that their softmax is an ordinary one; what is saved of the weights is the logarithm of
-each row's sum, lse_i = log Σ_j exp(s_ij). Backward visits blocks of queries and keys, computes their scores again,
-and has the weights from p_ij = exp(s_ij - lse_i), row by row without looking at the rest of the row. There too
-
-    Σ_j dp_ij p_ij = dy_i · y_i,        since y_i = Σ_j p_ij v_j and dp_ij = dy_i · v_j
-
-(with dropped weights as well: both sides carry the same factors).
-
-All products are made of tiles of 4×16 (`engine/simd.py`): of scores for queries × keys, of y and dq for queries ×
-channels, of dk and dv for keys × channels. A tile in which no query sees a key is left out, and so are the terms
-that others would get from it: nearly nothing of the masked half is computed, however short the sequence. A row
-of scores beyond what its query sees, up to the end of its tile, is set to -∞, which becomes a weight of zero.
+The work is done by the kernels of `attention_kernels.py`, which explains how.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from quanta_tissu.tisslm.engine.jit import kernel
-from quanta_tissu.tisslm.engine.panels import (
-    add_rows,
-    copy_scaled,
-    copy_to_panels,
-    copy_to_transposed_panels,
-    dot_of_rows,
-    new_panels,
-    whole,
-)
-from quanta_tissu.tisslm.engine.simd import (
-    LANES,
-    TILE_ROWS,
-    add_tile_product,
-    between,
-    broadcast,
-    exp_of,
-    largest_of,
-    load,
-    maximum,
-    store,
-    sum_of,
-)
+from quanta_tissu.tisslm.engine.simd import LANES, TILE_ROWS
+from quanta_tissu.tisslm.ops.kernels import attention_kernels as kernels
 from quanta_tissu.tisslm.ops.random import keep_mask_in_parts
 
 Array = NDArray[Any]
-
-# Queries in a block, and in backward keys, too: rows that share what is in the first-level cache.
-_BLOCK = 64
-
-# Numbers in forward's block of weights; for long sequences it has fewer rows, to stay in the second-level cache.
-_BLOCK_SIZE = 2**16
 
 # Random numbers drawn at a time for dropout.
 _DRAWN = 2**20
@@ -94,9 +57,9 @@ def forward(
     mask = _NO_MASK if key_mask is None else np.asarray(key_mask)
     y, lse = np.empty((B, T, H, E), q.dtype), np.empty((B, H, T), q.dtype)
     # Fewer queries than a tile has rows are not worth a copy of the keys.
-    kernel = _forward_few if T < TILE_ROWS and E % LANES == 0 else _forward
+    run = _compiled(kernels.forward_few if T < TILE_ROWS and E % LANES == 0 else kernels.forward, q.dtype)
     for batch, heads, kv_heads, queries, keep in _parts(q.shape, k.shape, dropout, seed):
-        kernel(
+        run(
             q[batch, queries, heads],
             k[batch, :, kv_heads],
             v[batch, :, kv_heads],
@@ -119,8 +82,9 @@ def backward(saved: Any, dy: Float[np.ndarray, "B T H E"]) -> tuple[np.ndarray, 
     T, S = q.shape[1], k.shape[1]
     dy = _rows_without_gaps(dy)
     dq, dk, dv = _side_by_side(q, k, v)
+    run = _compiled(kernels.backward, q.dtype)
     for batch, heads, kv_heads, queries, keep in _parts(q.shape, k.shape, dropout, seed):
-        _backward(
+        run(
             q[batch, queries, heads],
             k[batch, :, kv_heads],
             v[batch, :, kv_heads],
@@ -179,319 +143,28 @@ def _side_by_side(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
     return dq.reshape(q.shape), dk.reshape(k.shape), dv.reshape(v.shape)
 
 
+@cache
+def _compiled(function: Callable[..., None], dtype: np.dtype[Any]) -> Callable[..., None]:
+    """A kernel for arrays of any strides.
+
+    Left to itself, Numba would compile it anew for every combination of arrays with and without gaps.
+    """
+    from numba import types
+
+    dimensions = {"lse": 3, "mask": 2}
+    numbers = {"position": types.int64, "window": types.int64, "causal": types.boolean}
+    numbers |= {"scale": types.float64, "kept": types.float64}
+    real = types.float32 if dtype == np.float32 else types.float64
+
+    def kind(name: str) -> Any:
+        element = types.boolean if name in ("mask", "keep") else real
+        return numbers.get(name) or types.Array(element, dimensions.get(name, 4), "A")
+
+    compiled: Any = function
+    result: Callable[..., None] = compiled.compile(types.void(*map(kind, signature(compiled.py_func).parameters)))
+    return result
+
+
 def _rows_without_gaps(x: Array) -> Array:
     """Give x itself if its last axis can be read in vectors, as it can in pieces of a packed projection."""
     return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
-
-
-@kernel
-def _forward(
-    q: Array,
-    k: Array,
-    v: Array,
-    y: Array,
-    lse: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
-) -> None:
-    """Write y (B, T, H, E) and lse (B, H, T) for q (B, T, H, E), k and v (B, S, K, E).
-
-    The first query stands at `position`; window 0 is none; mask (B, S) and keep (B, H, T, S) are empty if there is
-    none; what is kept is multiplied by `kept`.
-    """
-    B, T, H, E = q.shape
-    S, K = k.shape[1:3]
-    real = q.dtype.type
-    width, length = whole(E, LANES), whole(S, LANES)
-    rows = min(_BLOCK, max(LANES, _BLOCK_SIZE // max(length, 1) // LANES * LANES), whole(T, TILE_ROWS))
-    keys, values = new_panels(S, E, q), new_panels(width, S, q)
-    some_q, some_y, p = _zeros(rows, width, q), _zeros(rows, width, q), _zeros(rows, length, q)
-    starts, ends, one_over_sum = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, q.dtype)
-    for b in range(B):
-        for h in range(H):
-            if h % (H // K) == 0:
-                copy_to_transposed_panels(k[b, :, h // (H // K)], keys)
-                copy_to_panels(v[b, :, h // (H // K)], real(1), values)
-            for i0 in range(0, T, rows):
-                n = min(rows, T - i0)
-                tiles = _visible(position + i0, n, S, causal, window, starts, ends)
-                copy_scaled(q[b, i0 : i0 + n, h], real(scale), some_q)
-                j0 = starts[0] // LANES * LANES
-                _scores(some_q, keys, starts, ends, tiles, j0, ends[n - 1], p)
-                for i in range(n):
-                    first, last = _tile_range(starts, ends, i, j0, ends[n - 1])
-                    if mask.size > 0:
-                        _hide(p[i], mask[b], j0, starts[i], ends[i])
-                    largest, total = _softmax(p, i, first, last, starts[i] - j0, ends[i] - j0)
-                    lse[b, h, i0 + i] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
-                    one_over_sum[i] = real(1) / total if total != 0 else real(0)
-                    if keep.size > 0:
-                        _drop(p[i], keep[b, h, i0 + i], j0, starts[i], ends[i], real(kept))
-                for e in range(0, width, LANES):
-                    panel = values[e // LANES]
-                    for i in range(0, tiles, TILE_ROWS):
-                        first = starts[i] // LANES * LANES
-                        terms = ends[i + TILE_ROWS - 1] - first
-                        add_tile_product(p, i, first - j0, panel, first, 0, terms, some_y, i, e, False)
-                for i in range(n):
-                    copy_scaled(some_y[i : i + 1, :E], one_over_sum[i], y[b, i0 + i : i0 + i + 1, h])
-
-
-@kernel
-def _forward_few(
-    q: Array,
-    k: Array,
-    v: Array,
-    y: Array,
-    lse: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
-) -> None:
-    """As `_forward`, one query at a time and all heads together, for E a multiple of LANES.
-
-    Keys and values are read once, in the order in which they lie in memory.
-    """
-    B, T, H, E = q.shape
-    S, K = k.shape[1:3]
-    G = H // K
-    real = q.dtype.type
-    p = _zeros(H, whole(S, LANES) + LANES, q)  # rows of 2^n numbers would share a place in the cache
-    starts, ends = np.zeros(TILE_ROWS, np.int64), np.zeros(TILE_ROWS, np.int64)
-    for b in range(B):
-        for i in range(T):
-            _visible(position + i, 1, S, causal, window, starts, ends)
-            start, end = starts[0], ends[0]
-            some_q, some_y = q[b, i], y[b, i]
-            for j in range(start, end):
-                some_k = k[b, j]
-                for n in range(K):
-                    for h in range(n * G, (n + 1) * G):
-                        score = broadcast(real(0))
-                        for e in range(0, E, LANES):
-                            score = score + load(some_q, h, e) * load(some_k, n, e)
-                        p[h, j] = real(scale) * sum_of(score)
-            for h in range(H):
-                if mask.size > 0:
-                    _hide(p[h], mask[b], 0, start, end)
-                largest, total = _softmax(p, h, start // LANES * LANES, whole(end, LANES), start, end)
-                lse[b, h, i] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
-                if keep.size > 0:
-                    _drop(p[h], keep[b, h, i], 0, start, end, real(kept))
-                for j in range(start, end):
-                    p[h, j] *= real(1) / total if total != 0 else real(0)
-                for e in range(0, E, LANES):
-                    store(some_y, h, e, broadcast(real(0)))
-            for j in range(start // 4 * 4, end, 4):  # weights next to those from start to end are zero
-                v0, v1 = v[b, j], v[b, min(j + 1, end - 1)]
-                v2, v3 = v[b, min(j + 2, end - 1)], v[b, min(j + 3, end - 1)]
-                for n in range(K):
-                    for h in range(n * G, (n + 1) * G):
-                        for e in range(0, E, LANES):
-                            some = load(some_y, h, e) + load(v0, n, e) * p[h, j] + load(v1, n, e) * p[h, j + 1]
-                            some = some + load(v2, n, e) * p[h, j + 2] + load(v3, n, e) * p[h, j + 3]
-                            store(some_y, h, e, some)
-
-
-@kernel
-def _backward(
-    q: Array,
-    k: Array,
-    v: Array,
-    y: Array,
-    lse: Array,
-    dy: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
-    dq: Array,
-    dk: Array,
-    dv: Array,
-) -> None:
-    """Write dq (B, T, H, E) and add to dk and dv (B, S, K, E); the rest as in `_forward`."""
-    B, T, H, E = q.shape
-    S, K = k.shape[1:3]
-    real = q.dtype.type
-    width, rows = whole(E, LANES), min(_BLOCK, whole(T, TILE_ROWS))
-    keys_t, values_t, keys = new_panels(S, E, q), new_panels(S, E, q), new_panels(width, S, q)
-    sum_dk, sum_dv = _zeros(whole(S, TILE_ROWS), width, q), _zeros(whole(S, TILE_ROWS), width, q)
-    some_q, some_dy, some_dq = _zeros(rows, width, q), _zeros(rows, width, q), _zeros(rows, width, q)
-    p, ds = _zeros(rows, _BLOCK, q), _zeros(rows, _BLOCK, q)
-    starts, ends, along = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, q.dtype)
-    for b in range(B):
-        for h in range(H):
-            kv_head = h // (H // K)
-            if h % (H // K) == 0:
-                copy_to_transposed_panels(k[b, :, kv_head], keys_t)
-                copy_to_transposed_panels(v[b, :, kv_head], values_t)
-                copy_to_panels(k[b, :, kv_head], real(scale), keys)
-                sum_dk[:] = real(0)
-                sum_dv[:] = real(0)
-            for i0 in range(0, T, rows):
-                n = min(rows, T - i0)
-                tiles = _visible(position + i0, n, S, causal, window, starts, ends)
-                copy_scaled(q[b, i0 : i0 + n, h], real(scale), some_q)
-                copy_scaled(dy[b, i0 : i0 + n, h], real(1), some_dy)
-                some_dq[:] = real(0)
-                for i in range(n):
-                    along[i] = dot_of_rows(dy[b, i0 : i0 + n, h], y[b, i0 : i0 + n, h], i)
-                for j0 in range(starts[0] // _BLOCK * _BLOCK, ends[n - 1], _BLOCK):
-                    j1 = min(j0 + _BLOCK, ends[n - 1])
-                    _scores(some_q, keys_t, starts, ends, tiles, j0, j1, p)
-                    _scores(some_dy, values_t, starts, ends, tiles, j0, j1, ds)  # dw
-                    for i in range(n):
-                        first, last = _tile_range(starts, ends, i, j0, j1)
-                        if last <= first:
-                            continue
-                        start, end = max(starts[i], j0), min(ends[i], j1)
-                        if mask.size > 0:
-                            _hide(p[i], mask[b], j0, start, end)
-                        if keep.size > 0:
-                            _drop(ds[i], keep[b, h, i0 + i], j0, start, end, real(kept))
-                        some_lse = lse[b, h, i0 + i]
-                        _softmax_backward(p, ds, i, first, last, starts[i] - j0, ends[i] - j0, some_lse, along[i])
-                        if keep.size > 0:
-                            _drop(p[i], keep[b, h, i0 + i], j0, start, end, real(kept))
-                    for e in range(0, width, LANES):
-                        for i in range(0, tiles, TILE_ROWS):
-                            first = max(starts[i] // LANES * LANES, j0)
-                            terms = min(ends[i + TILE_ROWS - 1], j1) - first
-                            if terms > 0:
-                                panel = keys[e // LANES]
-                                add_tile_product(ds, i, first - j0, panel, first, 0, terms, some_dq, i, e, True)
-                    _collect(p.T, some_dy, starts, ends, n, j0, j1, sum_dv)
-                    _collect(ds.T, some_q, starts, ends, n, j0, j1, sum_dk)
-                copy_scaled(some_dq[:n, :E], real(1), dq[b, i0 : i0 + n, h])
-            if (h + 1) % (H // K) == 0:
-                add_rows(sum_dk, dk[b, :, kv_head])
-                add_rows(sum_dv, dv[b, :, kv_head])
-
-
-@kernel
-def _zeros(rows: int, columns: int, like: Array) -> Array:
-    return np.zeros((rows, columns), like.dtype)
-
-
-@kernel
-def _visible(position: int, n: int, keys: int, causal: bool, window: int, starts: Array, ends: Array) -> Any:
-    """Write the range of keys that each of n queries sees by position; give n rounded up to whole tiles.
-
-    The rows that fill the last tile repeat the last query's, so that a tile's keys are those from its first row's
-    start to its last row's end.
-    """
-    tiles = whole(n, TILE_ROWS)
-    for i in range(tiles):
-        at = position + min(i, n - 1)
-        ends[i] = max(0, min(keys, at + 1)) if causal else keys
-        starts[i] = min(ends[i], max(0, at - window + 1)) if window > 0 else 0
-    return tiles
-
-
-@kernel
-def _tile_range(starts: Array, ends: Array, i: int, j0: int, j1: int) -> tuple[int, int]:
-    """The columns of a block of keys j0 to j1 that are computed for row i: whole tiles of what its tile sees."""
-    tile = i // TILE_ROWS * TILE_ROWS
-    first, last = max(starts[tile], j0), min(ends[tile + TILE_ROWS - 1], j1)
-    return first // LANES * LANES - j0, whole(max(last, 0), LANES) - j0 if last > first else 0
-
-
-@kernel
-def _scores(a: Array, panels: Array, starts: Array, ends: Array, tiles: int, j0: int, j1: int, c: Array) -> None:
-    """Write a · panels for keys j0 to j1 to c, tile by tile where a query sees a key."""
-    for j in range(j0, j1, LANES):
-        panel = panels[j // LANES]
-        for i in range(0, tiles, TILE_ROWS):
-            if starts[i] < j + LANES and j < ends[i + TILE_ROWS - 1]:
-                add_tile_product(a, i, 0, panel, 0, 0, panel.shape[0], c, i, j - j0, False)
-
-
-@kernel
-def _collect(
-    weights: Array, rows: Array, starts: Array, ends: Array, n: int, j0: int, j1: int, total: Array
-) -> None:
-    """Add Σ_i weights_ji rows_i, over the queries i that see key j, to total_j for keys j0 to j1."""
-    for e in range(0, total.shape[1], LANES):
-        first, last = 0, 0
-        for j in range(j0, j1, TILE_ROWS):
-            while first < n and ends[first + TILE_ROWS - 1] <= j:
-                first += TILE_ROWS
-            while last < n and starts[last] < j + TILE_ROWS:
-                last += TILE_ROWS
-            terms = min(last, n) - first
-            if terms > 0:
-                add_tile_product(weights, j - j0, first, rows, first, e, terms, total, j, e, True)
-
-
-@kernel
-def _softmax(p: Array, i: int, first: int, last: int, start: int, end: int) -> tuple[float, float]:
-    """Turn scores p[i, start:end] into exponentials, and the rest of p[i, first:last] into zeros.
-
-    Returns:
-        The largest score, which was subtracted, and the sum of the exponentials; a sum of zero if all is hidden.
-    """
-    lowest, zero = p.dtype.type(-np.inf), p.dtype.type(0)
-    highest = broadcast(lowest)
-    for j in range(first, last, LANES):
-        scores = load(p, i, j)
-        if j < start or j + LANES > end:
-            scores = between(scores, start - j, end - j, lowest)
-            store(p, i, j, scores)
-        highest = maximum(highest, scores)
-    largest = largest_of(highest)
-    if largest == lowest:
-        largest = zero
-    total = broadcast(zero)
-    for j in range(first, last, LANES):
-        weights = exp_of(load(p, i, j) - largest)
-        store(p, i, j, weights)
-        total = total + weights
-    return largest, sum_of(total)
-
-
-@kernel
-def _softmax_backward(
-    p: Array, ds: Array, i: int, first: int, last: int, start: int, end: int, lse: float, along: float
-) -> None:
-    """Turn scores p[i, start:end] into weights and dp in ds into ds; the rest of first to last into zeros.
-
-    The weight of a key that is seen alone is one whatever its score.
-    """
-    lowest, zero = p.dtype.type(-np.inf), p.dtype.type(0)
-    if lse == lowest:
-        lse = zero
-    for j in range(first, last, LANES):
-        scores = load(p, i, j)
-        if j < start or j + LANES > end:
-            scores = between(scores, start - j, end - j, lowest)
-        weights = exp_of(scores - lse)
-        store(p, i, j, weights)
-        store(ds, i, j, broadcast(zero) if end - start == 1 else weights * (load(ds, i, j) - along))
-
-
-@kernel
-def _hide(row: Array, mask: Array, j0: int, start: int, end: int) -> None:
-    """Set the scores of keys start to end that the mask hides to -∞; column 0 is key j0."""
-    for j in range(start, end):
-        if not mask[j]:
-            row[j - j0] = -np.inf
-
-
-@kernel
-def _drop(row: Array, keep: Array, j0: int, start: int, end: int, kept: float) -> None:
-    """Multiply keys start to end by `kept` where they are kept, and by zero elsewhere; column 0 is key j0."""
-    weights, keeps = row[start - j0 : end - j0], keep[start:end]  # slices, since LLVM vectorises loops from zero
-    for j in range(weights.size):
-        weights[j] = weights[j] * kept if keeps[j] else row.dtype.type(0)

@@ -8,6 +8,7 @@ errors, not-a-number, infinity.
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm.engine.gradient import dense
 from quanta_tissu.tisslm.ops import REGISTRY
+from quanta_tissu.tisslm.ops.kernels import attention as attention_kernels
 
 RNG_SEED = 5
 TOLERANCE = {np.float64: 1e-12, np.float32: 4e-6}
@@ -103,6 +105,46 @@ def test_attention_with_padding_in_blocks(window, dtype):
     key_mask[0, :80] = False  # the first queries of the first sequence see nothing
     key_mask[1, ::3] = False
     assert_same(*both("attention", inputs, {"key_mask": key_mask, "window": window}, dtype), dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("E", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 17, 64, 65])
+def test_attention_at_the_edges_of_tiles_and_blocks(T, E, dtype):
+    """Heads that are no whole vectors, queries that are no whole tiles, few queries (their own kernel)."""
+    rng = np.random.default_rng(RNG_SEED)
+    inputs = [rng.normal(size=shape) for shape in ((2, T, 6, E), (2, T + 30, 3, E), (2, T + 30, 3, E))]
+    key_mask = np.arange(T + 30) >= np.array([[0], [20]])
+    for window in (None, 7):
+        assert_same(*both("attention", inputs, {"key_mask": key_mask, "window": window}, dtype), dtype)
+
+
+@pytest.mark.parametrize("T", [2, 20])
+@pytest.mark.parametrize("drawn", [1, 50, 500])
+def test_attention_draws_dropped_weights_in_parts(T, drawn, monkeypatch):
+    """One row, some rows or some heads at a time: the mask, and so the result, is the same."""
+    monkeypatch.setattr(attention_kernels, "_DRAWN", drawn)
+    rng = np.random.default_rng(RNG_SEED)
+    inputs = [rng.normal(size=shape) for shape in ((2, T, 4, 16), (2, 21, 2, 16), (2, 21, 2, 16))]
+    assert_same(*both("attention", inputs, {"dropout": 0.3, "seed": (3,), "window": 11}, np.float64), np.float64)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"dropout": 0.1, "seed": (1,)}], ids=["plain", "dropout"])
+def test_attention_takes_memory_that_grows_with_the_length_alone(attributes):
+    """Weights of 4,096 queries for 4,096 keys would be 128 MiB; q, k, v and y are 512 KiB each."""
+    T, H, E = 4096, 2, 16
+    rng = np.random.default_rng(RNG_SEED)
+    q, k, v, dy = (rng.normal(size=(1, T, H, E)).astype(np.float32) for _ in range(4))
+    fast = REGISTRY["attention"].fast_twin()
+    fast.backward(fast.forward(q[:, :8], k[:, :8], v[:, :8], **attributes)[1], dy[:, :8])  # compiles
+    tracemalloc.start()  # sees what kernels allocate, too
+    try:
+        _, saved = fast.forward(q, k, v, **attributes)
+        fast.backward(saved, dy)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (9 if attributes else 4) * 2**20  # of dropout, a million random numbers at a time
 
 
 @dtypes
