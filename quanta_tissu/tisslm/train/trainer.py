@@ -272,7 +272,8 @@ class Trainer:
         self._metrics.step(report)
         self.callbacks.on_step(report)
         interval = self.config.train.histogram_interval
-        if interval is not None and state.step % interval == 0:
+        finite = math.isfinite(outcome.gradient_norm)  # what overflowed float16 has no distribution
+        if interval is not None and state.step % interval == 0 and finite:
             self.replicas.to_host()
             distributions = HistogramReport(
                 state.step,

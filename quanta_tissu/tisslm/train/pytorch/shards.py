@@ -74,14 +74,17 @@ def save_sharded(directory: Path, step: TrainStep, about: About) -> None:
         ConfigError: Every process holds all weights, so there is nothing to shard.
     """
     replica = step.replicas
-    world = replica.world if isinstance(replica, TorchReplica) else None
-    if not isinstance(world, TorchWorld) or not isinstance(replica.weights, ShardedWeights):
+    if not (
+        isinstance(replica, TorchReplica)
+        and isinstance(replica.weights, ShardedWeights)
+        and isinstance(replica.world, TorchWorld)
+    ):
         raise ConfigError(
             "torch.sharded_checkpoints is for weights of which every process holds a part",
             hint="choose torch.parallel = fsdp or tensor, or leave it out",
         )
     _require_safetensors()
-    weights = replica.weights
+    weights, world = replica.weights, replica.world
     quantities: dict[str, Any] = {WEIGHTS: weights.values, **step.optimizer.state}  # type: ignore[attr-defined]
     if step.average is not None:
         quantities[AVERAGE] = step.average.tensors  # type: ignore[attr-defined]
