@@ -26,7 +26,8 @@ class GradientSum:
 
     First comes the first contribution of every replica, in the order of the replicas, then the second of every
     one, and so on; a replica that has ended is left out. A contribution that comes before its turn waits here. So
-    no thread ever waits for another, and the bits do not depend on timing.
+    no thread ever waits for another, and the bits do not depend on timing. Of the first two, which give the same
+    sum in either order, neither has to wait: with two replicas that is most of what comes.
 
     Args:
         shape: Shape of the parameter.
@@ -42,6 +43,7 @@ class GradientSum:
         self._lock = Lock()
         self._waiting: list[deque[tuple[Gradient, bool]]] = [deque() for _ in range(replicas)]
         self._ended = [False] * replicas
+        self._round = list(range(replicas))
         self._turn = 0
         self._adding = False
         self._total: Array | None = None
@@ -65,6 +67,7 @@ class GradientSum:
     def clear(self) -> None:
         """Forget everything; no replica may be at work."""
         self._total, self._turn, self._adding = None, 0, False
+        self._round.sort()
         for replica, waiting in enumerate(self._waiting):
             waiting.clear()
             self._ended[replica] = False
@@ -96,15 +99,27 @@ class GradientSum:
         with self._lock:
             if self._adding:
                 return None
+            self._let_the_second_go_first()
             for _ in self._waiting:
-                waiting = self._waiting[self._turn]
-                if not waiting and not self._ended[self._turn]:
+                replica = self._round[self._turn]
+                waiting = self._waiting[replica]
+                if not waiting and not self._ended[replica]:
                     return None
-                self._turn = (self._turn + 1) % len(self._waiting)
+                self._turn += 1
+                if self._turn == len(self._round):
+                    self._turn = 0
+                    self._round.sort()
                 if waiting:
                     self._adding = True
                     return waiting.popleft()
             return None
+
+    def _let_the_second_go_first(self) -> None:
+        """Swap the first two of the first round if only the second is there. Rows that repeat do not commute."""
+        if self._total is None and self._turn == 0 and len(self._round) > 1:
+            first, second = self._waiting[self._round[0]], self._waiting[self._round[1]]
+            if not first and second and isinstance(second[0][0], np.ndarray):
+                self._round[:2] = self._round[1::-1]
 
     def _add(self, gradient: Gradient, fresh: bool) -> None:
         if isinstance(gradient, RowGradient):
