@@ -1,12 +1,13 @@
 """Speed of generation against Hugging Face transformers with the same weights, side by side.
 
-    python benchmarks/generate_vs_torch.py --size 24M|134M|all --rounds 5 [--json]
+    python benchmarks/generate_vs_torch.py --size 24M|134M|tiny|all --rounds 5 [--json]
 
 Both run the same Llama (RMS norm, rotary, SwiGLU, grouped-query attention, tied embeddings) in float32 on all
 cores, and continue the same prompts greedily: ours by `decode`, which is behind `tissu generate`; transformers by
 `LlamaForCausalLM.generate` with its cache. Before anything is timed, both must give the same tokens.
 
-Each side lives in a process of its own, and they take turns. Reported are, as medians and quartiles of the rounds:
+Each side lives in a process of its own, and they take turns. (The size tiny is for a trial, and not among all.)
+Reported are, as medians and quartiles of the rounds:
 
     prefill    tokens of a prompt of 256 per second, until the first new token is there
     decode     new tokens per second after the first, for 1, 4 and 16 prompts of 32 tokens in a batch; all together
@@ -35,6 +36,7 @@ CHECKED = 24  # tokens on which both must agree
 
 SIZES: dict[str, dict[str, Any]] = {
     "24M": {"n_layers": 8, "d_model": 512, "n_heads": 8, "n_kv_heads": 4, "d_ff": 1376, "vocab_size": 4096},
+    "tiny": {"n_layers": 2, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "d_ff": 96, "vocab_size": 300},
     "134M": {"n_layers": 30, "d_model": 576, "n_heads": 9, "n_kv_heads": 3, "d_ff": 1536, "vocab_size": 49152},
 }
 
@@ -267,9 +269,8 @@ def main() -> None:
         serve(lambda: SIDES[arguments.worker](arguments.size))
         return
     around = environment("torch", "transformers")
-    results = [
-        compare(size, arguments.rounds) for size in (SIZES if arguments.size == "all" else [arguments.size])
-    ]
+    sizes = [size for size in SIZES if size != "tiny"] if arguments.size == "all" else [arguments.size]
+    results = [compare(size, arguments.rounds) for size in sizes]
     if arguments.json:
         print(json.dumps({"environment": around, "results": results}))
         return

@@ -22,7 +22,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from train_vs_torch import SIZES, environment, ours, pytorch
+from sides import environment
+from train_vs_torch import SIZES, ours, pytorch
 
 AGREEMENT = 1e-3
 ROWS = ("pytorch", "ours", "recomputed")
@@ -85,7 +86,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.row, arguments.size, arguments.steps)), file=answers)
         return
     names = list(SIZES) if arguments.size == "all" else [arguments.size]
-    around, results = environment(), [compare(name, arguments.steps) for name in names]
+    around, results = environment("torch"), [compare(name, arguments.steps) for name in names]
     if arguments.json:
         print(json.dumps({"environment": around, "results": results}))
         return

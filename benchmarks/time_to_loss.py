@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from train_vs_torch import CLIP, LEARNING_RATE, SIZES, environment, spread, torch_model, torch_optimizer
+from sides import environment, spread
+from train_vs_torch import CLIP, LEARNING_RATE, SIZES, torch_model, torch_optimizer
 
 TARGET, PRESET = 1.88, "baby-gpt-fast"
 STEPS, WARMUP, FINAL_RATE = 2000, 100, 1e-4
@@ -209,7 +210,7 @@ def main() -> None:
     if arguments.worker is not None:
         print(json.dumps(nanogpt(arguments.text, arguments.worker, arguments.torch_steps)))
         return
-    around = environment()
+    around = environment("torch")
     result = compare(
         arguments.text, list(range(1337, 1337 + arguments.seeds)), arguments.torch_steps, arguments.set
     )

@@ -23,13 +23,9 @@ included and the table of positions not, and those of causal attention, 6·T·D 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import itertools
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sides import Side, environment, serve, spread, turns
 
 AGREEMENT = 1e-4
 FIRST_STEPS = 5
@@ -288,51 +285,19 @@ def product_peak() -> float:
 SIDES = {"ours": ours, "pytorch": pytorch}
 
 
-def work(side: str, size_name: str, weights: Path) -> None:
-    """Serve one side: for every line with a number of steps on stdin, make them and answer losses and times."""
-    answers, sys.stdout = sys.stdout, sys.stderr
-    step, n = SIDES[side](SIZES[size_name], weights), 0
-    print(json.dumps("ready"), file=answers, flush=True)
-    for line in sys.stdin:
+def worker(side: str, size_name: str, weights: Path) -> Callable[[int], dict[str, list[float]]]:
+    """What one side answers to a number of steps: it makes them, and tells losses and times."""
+    step, made = SIDES[side](SIZES[size_name], weights), itertools.count()
+
+    def answer(steps: int) -> dict[str, list[float]]:
         losses, milliseconds = [], []
-        for _ in range(int(line)):
+        for n in itertools.islice(made, steps):
             began = time.perf_counter()
             losses.append(step(n))
             milliseconds.append(1000 * (time.perf_counter() - began))
-            n += 1
-        print(json.dumps({"losses": losses, "milliseconds": milliseconds}), file=answers, flush=True)
+        return {"losses": losses, "milliseconds": milliseconds}
 
-
-class Side:
-    """One side's process."""
-
-    def __init__(self, name: str, size_name: str, weights: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, "--size", size_name, "--weights", str(weights)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._answer()
-
-    def run(self, steps: int) -> dict[str, Any]:
-        """Make steps and return their losses, and the milliseconds that each took."""
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        time.sleep(0.1)  # until idle threads have stopped spinning
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> Any:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a worker ended with exit code {self.process.wait()}")
-        return json.loads(line)
+    return answer
 
 
 def compare(size_name: str, rounds: int) -> dict[str, Any]:
@@ -340,23 +305,23 @@ def compare(size_name: str, rounds: int) -> dict[str, Any]:
     size = SIZES[size_name]
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.npz"
-        sides = {name: Side(name, size_name, weights) for name in SIDES}
+        common = ("--size", size_name, "--weights", str(weights))
+        sides = {name: Side(__file__, "--worker", name, *common) for name in SIDES}
     peak = product_peak()
-    first = {name: side.run(FIRST_STEPS)["losses"] for name, side in sides.items()}
+    first = {name: side.ask(FIRST_STEPS)["losses"] for name, side in sides.items()}
     difference = max(abs(a - b) for a, b in zip(*first.values(), strict=True))
     if not difference < AGREEMENT:
         raise SystemExit(f"{size_name}: the losses of the first steps differ by {difference:.2g}: {first}")
     for side in sides.values():
-        side.run(size.steps)  # caches, frequencies
-    turns: dict[str, list[list[float]]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
-            turns[name].append(sides[name].run(size.steps)["milliseconds"])
+        side.ask(size.steps)  # caches, frequencies
+    times: dict[str, list[list[float]]] = {name: [] for name in sides}
+    for name in turns(sides, rounds):
+        times[name].append(sides[name].ask(size.steps)["milliseconds"])
     for side in sides.values():
         side.close()
     peak = max(peak, product_peak())
-    means = {name: [statistics.fmean(turn) for turn in of_side] for name, of_side in turns.items()}
-    best = {name: min(map(min, of_side)) for name, of_side in turns.items()}
+    means = {name: [statistics.fmean(turn) for turn in of_side] for name, of_side in times.items()}
+    best = {name: min(map(min, of_side)) for name, of_side in times.items()}
     tokens = size.batch * size.context
     return {
         "size": size_name,
@@ -378,30 +343,6 @@ def compare(size_name: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    q25, median, q75 = (round(float(x), 3) for x in np.percentile(values, [25, 50, 75]))
-    return {"median": median, "q25": q25, "q75": q75}
-
-
-def environment() -> dict[str, Any]:
-    """What the figures depend on."""
-    from quanta_tissu.tisslm.engine.threads import replica_count
-
-    model = platform.processor() or platform.machine()
-    if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        model = next(
-            (s.split(":")[1].strip() for s in cpuinfo.read_text().splitlines() if "model name" in s), model
-        )
-    return {
-        "cpu": model,
-        "cores": replica_count(None),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("numpy", "numba", "torch")},
-    }
-
-
 def main() -> None:
     """Parse the command line; compare, or be one of the sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -412,10 +353,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        work(arguments.worker, arguments.size, arguments.weights)
+        serve(lambda: worker(arguments.worker, arguments.size, arguments.weights))
         return
     names = list(SIZES) if arguments.size == "all" else [arguments.size]
-    around = environment()
+    around = environment("torch")
     results = [compare(name, arguments.rounds) for name in names]
     if arguments.json:
         print(json.dumps({"environment": around, "results": results}))

@@ -22,7 +22,9 @@ def test_both_sides_agree_on_the_losses_and_are_timed(torch):
     assert report["environment"]["torch"] == torch.__version__
     for side in ("ours", "pytorch"):
         per_step = result[side]["milliseconds_per_step"]
-        assert result[side]["tokens_per_second"] == pytest.approx(1000 * 12 * 64 / per_step["median"], rel=1e-3)
+        assert result[side]["tokens_per_second"] == pytest.approx(
+            1000 * 12 * 64 / per_step["median"], abs=1, rel=1e-3
+        )
         assert 0 < per_step["best"] <= per_step["median"]
     assert result["ratio"]["median"] == pytest.approx(
         result["pytorch"]["milliseconds_per_step"]["median"] / result["ours"]["milliseconds_per_step"]["median"],
