@@ -30,6 +30,8 @@ class MemoryEstimate:
         average: Moving average of the weights.
         initialising: What drawing the largest parameter takes for a moment, before there are gradients.
         activations: What the forward pass of one micro-batch keeps for the backward pass, all replicas together.
+        block: What a block keeps while it runs for the second time, in so far as that is more than its gradients,
+            which come as it goes; nothing if blocks are not recomputed.
         head: What the loss adds to that: some logits, and the gradient of the output matrix, for each replica.
     """
 
@@ -39,12 +41,13 @@ class MemoryEstimate:
     average: int
     initialising: int
     activations: int
+    block: int
     head: int
 
     @property
     def total(self) -> int:
         """The peak of the run."""
-        passes = max(self.gradients, self.activations + self.head)
+        passes = max(self.gradients + self.block, self.activations + max(self.block, self.head))
         return self.weights + max(self.initialising, self.optimizer + self.average + passes)
 
 
@@ -52,8 +55,8 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
     """Estimate the peak of a run from its settings alone.
 
     Buffers as long as the weights are exact. Activations count, for each token of a micro-batch, what the tape holds
-    for every block, attention weights included. What ops allocate for a moment, dropout masks and the reference
-    engine's copies are left out; several replicas rarely all reach their peak at the same moment.
+    for every block. What ops allocate for a moment, dropout masks and the reference engine's copies are left out;
+    several replicas rarely all reach their peak at the same moment.
 
     Args:
         config: The sections `optimizer` and `train` are used.
@@ -66,6 +69,15 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
     specs = Decoder.specs(model)
     weights = _FLOAT * Parameters.flat_size(specs)
     tokens = config.train.batch_size * model.context_length
+    sharing = min(replicas, config.train.batch_size)
+    matrices = _FLOAT * sum(spec.size for spec in specs if spec.layer == 0 and spec.init == "matrix")
+    float16 = config.train.precision == "float16" and config.train.engine != "torch"
+    block = _FLOAT * tokens * _floats_per_token(model, config.train.engine, float16)
+    if float16:
+        block += sharing * matrices  # rounded copies, one for each replica
+    # The first block's input, and the last one's output in front of a norm.
+    ends = _FLOAT * tokens * model.d_model * (2 if model.norm_placement == "pre" else 1)
+    recompute = config.train.recompute
     return MemoryEstimate(
         weights=weights,
         gradients=weights,
@@ -73,8 +85,10 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         average=0 if config.train.ema_decay is None else weights,
         # Two arrays of float64: the random numbers, and these scaled.
         initialising=2 * 8 * max(spec.size for spec in specs),
-        activations=_FLOAT * tokens * _floats_per_token(model, config.train.recompute),
-        head=_head_bytes(model, tokens, min(replicas, config.train.batch_size)),
+        activations=ends + model.n_layers * (_FLOAT * tokens * model.d_model if recompute else block),
+        # While it is walked through, its feed-forward layer meets gradients as large as itself.
+        block=max(0, block + _FLOAT * tokens * _wide_floats(model) - matrices) if recompute else 0,
+        head=_head_bytes(model, tokens, sharing),
     )
 
 
@@ -127,19 +141,19 @@ def available_memory() -> int | None:
     return min(left, default=None)
 
 
-def _floats_per_token(model: ModelConfig, recompute: bool) -> int:
-    """Elements that a forward pass leaves on the tape for each token."""
-    width, keys, weights = model.d_model, model.kv_heads * model.head_dim, model.n_heads * model.context_length
-    # Two norms and their inputs, queries, mixed values.
-    attention = 6 * width + 2 * keys + weights
-    if model.positions == "rotary":
+def _floats_per_token(model: ModelConfig, engine: str, float16: bool) -> int:
+    """Elements that a block leaves on the tape for each token."""
+    width, keys = model.d_model, model.kv_heads * model.head_dim
+    # Two norms and their inputs, queries, mixed values; attention's weights, or their normalisers alone.
+    attention = 6 * width + 2 * keys + model.n_heads * (model.context_length if engine == "reference" else 1)
+    if model.positions == "rotary" and not float16:  # which rounds the values, too, into an array of their own
         attention += width + keys
-    block = attention + (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
-    if not recompute:
-        return model.n_layers * block + 2 * width
-    # Only inputs are left, and one block while it is walked through; when attention's weights meet their gradient,
-    # its feed-forward layer is gone.
-    return (model.n_layers + 2) * width + max(block, attention + weights)
+    return attention + _wide_floats(model)
+
+
+def _wide_floats(model: ModelConfig) -> int:
+    """Elements in the wide part of a feed-forward layer for each token: in front of the activation and behind it."""
+    return (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
 
 
 def _head_bytes(model: ModelConfig, tokens: int, replicas: int) -> int:

@@ -23,7 +23,12 @@ LONG = {"context_length": 256, "d_model": 32, "n_heads": 4, "n_kv_heads": 4, "d_
 
 
 def _replicas(config):
-    return Replicas(Decoder.initialise(config.model, 0), config.train.replicas, recompute=config.train.recompute)
+    return Replicas(
+        Decoder.initialise(config.model, 0),
+        config.train.replicas,
+        recompute=config.train.recompute,
+        float16=config.train.precision == "float16",
+    )
 
 
 def peak_of_a_step(config):
@@ -53,9 +58,13 @@ def peak_of_a_step(config):
         {"model": LONG},
         {"model": {**LONG, "feed_forward": "gelu", "positions": "learned", "norm_placement": "post"}},
         {"model": {**LONG, "vocab_size": 4000, "context_length": 64}},
-        {"model": {**LONG, "n_layers": 6}, "train": {"recompute": True}},
+        {"model": {**LONG, "n_layers": 6, "d_model": 64, "d_ff": 256}, "train": {"recompute": True}},
         {"model": {**WIDE, "n_layers": 4, "context_length": 128}, "train": {"recompute": True}},
         {"model": {**LONG, "vocab_size": 4000, "context_length": 64}, "train": {"recompute": True}},
+        {"model": {**WIDE, "n_layers": 8}, "train": {"recompute": True}},
+        {"model": {**LONG, "n_layers": 4}, "train": {"precision": "float16"}},
+        {"model": {**WIDE, "n_layers": 4}, "train": {"precision": "float16"}},
+        {"model": {**WIDE, "n_layers": 4}, "train": {"precision": "float16", "recompute": True}},
     ],
 )
 def test_the_estimate_is_close_to_what_a_step_takes_and_rather_low(config, sections):
