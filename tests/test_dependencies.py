@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = {"pyyaml": "yaml", "prompt-toolkit": "prompt_toolkit"}  # where the import has another name
-ON_REQUEST = {"matplotlib", "torch", "transformers"}
+ON_REQUEST = {"matplotlib", "safetensors", "torch", "transformers"}
 
 
 def names(requirements: list[str]) -> set[str]:

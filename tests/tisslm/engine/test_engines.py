@@ -8,7 +8,7 @@ from contextvars import copy_context
 
 import pytest
 
-from quanta_tissu.errors import ConfigError
+from quanta_tissu.errors import ConfigError, MissingDependencyError
 from quanta_tissu.tisslm import engine
 from quanta_tissu.tisslm.engine import engines
 from quanta_tissu.tisslm.ops import REGISTRY
@@ -26,6 +26,14 @@ def test_fast_is_the_default_where_numba_is_installed():
 def test_reference_is_the_default_without_numba(monkeypatch):
     without_numba(monkeypatch)
     assert engines._default().name == "reference"
+
+
+def test_the_torch_engine_without_pytorch_says_what_to_do(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    with pytest.raises(MissingDependencyError, match="needs PyTorch") as caught:
+        engine.get("torch")
+    assert "pip install 'quanta-tissu[torch]'" in caught.value.hint
 
 
 def test_an_unknown_engine_is_refused_with_the_choices():

@@ -141,8 +141,8 @@ def read_sharded(directory: Path, run_dir: Path) -> Resumed:
                 storage_reader=distributed_checkpoint.HuggingFaceStorageReader(str(directory / SHARDS)),
                 no_dist=True,
             )
-    except Exception as error:  # of many kinds, none of them documented
-        raise CheckpointError(f"cannot read {directory / SHARDS}: {error}") from error
+    except (Exception, distributed_checkpoint.CheckpointException) as error:  # which is no Exception
+        raise CheckpointError(f"cannot read {directory / SHARDS}: {_first_line(error)}") from error
     for parameters in quantities.values():
         _put_rows_in_order(parameters, manifest["row_processes"])
     state = TrainerState.from_json((directory / STATE).read_bytes(), origin=str(directory / STATE))
@@ -216,6 +216,10 @@ def _put_rows_in_order(parameters: Parameters, processes: int) -> None:
         if (order := interleaved(spec, processes)) is not None:
             array = parameters[spec.name]
             array[order.numpy()] = array.copy()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _require_safetensors() -> None:

@@ -67,7 +67,7 @@ def test_steps_are_those_of_numpy(config, name, settings):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_state_crosses_between_the_engines_both_ways(config, name):
-    ours, mine, theirs, optimizer = pair(config, name)
+    ours, mine, _, optimizer = pair(config, name)
     for number in range(3):
         mine.step(gradients(ours, number))
         torch_step(optimizer, gradients(ours, number))
@@ -98,7 +98,7 @@ def test_the_state_of_another_optimizer_or_architecture_is_refused(config):
 def test_the_average_is_that_of_numpy(config):
     from quanta_tissu.tisslm.train.pytorch.optimizers import TorchAverage
 
-    ours, mine, theirs, optimizer = pair(config, "adamw")
+    ours, mine, _, optimizer = pair(config, "adamw")
     expected, found = WeightAverage(ours.parameters.flat, 0.9), TorchAverage(optimizer.weights, 0.9)
     for number in range(4):
         mine.step(gradients(ours, number))
