@@ -54,9 +54,9 @@ class MemoryEstimate:
 def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> MemoryEstimate:
     """Estimate the peak of a run from its settings alone.
 
-    Buffers as long as the weights are exact. Activations count, for each token of a micro-batch, what the tape holds
-    for every block. What ops allocate for a moment, dropout masks and the reference engine's copies are left out;
-    several replicas rarely all reach their peak at the same moment.
+    Buffers as long as the weights are exact. Activations count, for each token of a micro-batch, what the tape
+    holds for every block. What ops allocate for a moment, dropout masks and the reference engine's copies are left
+    out; several replicas rarely all reach their peak at the same moment.
 
     Args:
         config: The sections `optimizer` and `train` are used.
@@ -152,7 +152,7 @@ def _floats_per_token(model: ModelConfig, engine: str, float16: bool) -> int:
 
 
 def _wide_floats(model: ModelConfig) -> int:
-    """Elements in the wide part of a feed-forward layer for each token: in front of the activation and behind it."""
+    """Elements in the wide part of a feed-forward layer for each token, before and after the activation."""
     return (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
 
 

@@ -156,12 +156,13 @@ def losses_of(config, steps=25, replicas=2, **train):
         return np.array([step([Batch(ids[:, :-1], ids[:, 1:])], n, 100).loss for n in range(steps)])
 
 
+@pytest.mark.slow
 def test_float16_follows_float32_and_without_loss_scaling_it_does_not(config):
     expected = losses_of(config)
     assert expected[-1] < expected[0] - 0.5  # it learns
     scaled = losses_of(config, **HALF)
     unscaled = losses_of(config, **HALF, loss_scale=1.0)
-    assert np.abs(scaled - expected).max() < 2e-3
+    assert np.abs(scaled - expected).max() < 1e-4
     assert np.abs(unscaled - expected).max() > 10 * np.abs(scaled - expected).max()
 
 
