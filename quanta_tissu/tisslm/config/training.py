@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from math import frexp
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from quanta_tissu.tisslm.config.section import Section
+
+
+def _engine() -> Literal["fast", "reference"]:
+    return "fast" if find_spec("numba") else "reference"
 
 
 class TokenizerConfig(Section):
@@ -111,7 +116,9 @@ class ScheduleConfig(Section):
 class TrainConfig(Section):
     """The training loop."""
 
-    engine: Literal["fast", "reference", "torch"] = Field("fast", description="What runs the operations.")
+    engine: Literal["fast", "reference", "torch"] = Field(
+        default_factory=_engine, description="What runs the operations; by default fast, or reference without Numba."
+    )
     replicas: int | None = Field(
         None, ge=1, description="Model replicas on threads, each on its share of the batch; null: one per core."
     )
