@@ -221,7 +221,7 @@ class TestRefusedValues:
             ("optimizer.learning_rate=.inf", "a number, greater than 0"),
             ("optimizer.learning_rate=.nan", "a number, greater than 0"),
             ("model.bias=maybe", "true or false"),
-            ("train.engine=cuda", "one of fast, reference"),
+            ("train.engine=cuda", "one of fast, reference, torch"),
             ("optimizer.betas=[0.9]", "a list of 2 numbers"),
             ("generate.stop={a: b}", "a list of texts"),
             ("generate.logit_bias={a: 1}", "a mapping of whole numbers to numbers"),
