@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -21,8 +21,8 @@ from quanta_tissu.tisslm.ops.random import keep_mask_in_parts
 
 Array = NDArray[Any]
 
-# Random numbers drawn at a time for dropout.
-_DRAWN = 2**20
+# Random numbers drawn at a time for dropout, and how many bytes of the mask are kept for backward at most.
+_DRAWN, _KEPT = 2**20, 2**24
 
 _NO_MASK = np.empty((0, 0), np.bool_)
 _KEEP_ALL = np.empty((0, 0, 0, 0), np.bool_)
@@ -58,7 +58,10 @@ def forward(
     y, lse = np.empty((B, T, H, E), q.dtype), np.empty((B, H, T), q.dtype)
     # Fewer queries than a tile has rows are not worth a copy of the keys.
     run = _compiled(kernels.forward_few if T < TILE_ROWS and E % LANES == 0 else kernels.forward, q.dtype)
-    for batch, heads, kv_heads, queries, keep in _parts(q.shape, k.shape, dropout, seed):
+    parts = partial(_parts, q.shape, k.shape, dropout, seed)
+    if B * H * T * S <= _KEPT:
+        parts = partial(iter, list(parts()))
+    for batch, heads, kv_heads, queries, keep in parts():
         run(
             q[batch, queries, heads],
             k[batch, :, kv_heads],
@@ -73,17 +76,17 @@ def forward(
             keep,
             1 / (1 - dropout),
         )
-    return y, (q, k, v, y, lse, scale, causal, window, mask, dropout, seed)
+    return y, (q, k, v, y, lse, scale, causal, window, mask, dropout, parts)
 
 
 def backward(saved: Any, dy: Float[np.ndarray, "B T H E"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `ops/attention.py`."""
-    q, k, v, y, lse, scale, causal, window, mask, dropout, seed = saved
+    q, k, v, y, lse, scale, causal, window, mask, dropout, parts = saved
     T, S = q.shape[1], k.shape[1]
     dy = _rows_without_gaps(dy)
     dq, dk, dv = _side_by_side(q, k, v)
     run = _compiled(kernels.backward, q.dtype)
-    for batch, heads, kv_heads, queries, keep in _parts(q.shape, k.shape, dropout, seed):
+    for batch, heads, kv_heads, queries, keep in parts():
         run(
             q[batch, queries, heads],
             k[batch, :, kv_heads],
@@ -110,7 +113,7 @@ def _parts(
 ) -> Iterator[_Part]:
     """All at once; with dropout as many heads or queries as weights are drawn at a time, in the order of the mask.
 
-    Dropped weights are drawn again in backward: to keep a bit for each would take memory that grows with T².
+    For long sequences the mask is drawn again in backward: to keep it would take memory that grows with T².
     """
     (B, T, H, _), (_, S, K, _) = q_shape, k_shape
     everything = slice(0, B), slice(0, H), slice(0, K), slice(0, T)

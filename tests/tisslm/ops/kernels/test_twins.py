@@ -16,7 +16,7 @@ import pytest
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm.engine.gradient import dense
 from quanta_tissu.tisslm.ops import REGISTRY
-from quanta_tissu.tisslm.ops.kernels import attention as attention_kernels
+from quanta_tissu.tisslm.ops.kernels import attention as fast_attention
 
 RNG_SEED = 5
 TOLERANCE = {np.float64: 1e-12, np.float32: 4e-6}
@@ -121,9 +121,11 @@ def test_attention_at_the_edges_of_tiles_and_blocks(T, E, dtype):
 
 @pytest.mark.parametrize("T", [2, 20])
 @pytest.mark.parametrize("drawn", [1, 50, 500])
-def test_attention_draws_dropped_weights_in_parts(T, drawn, monkeypatch):
-    """One row, some rows or some heads at a time: the mask, and so the result, is the same."""
-    monkeypatch.setattr(attention_kernels, "_DRAWN", drawn)
+@pytest.mark.parametrize("kept", [0, 10_000])
+def test_attention_draws_dropped_weights_in_parts(T, drawn, kept, monkeypatch):
+    """One row, some rows or some heads at a time, once or twice: the mask, and so the result, is the same."""
+    monkeypatch.setattr(fast_attention, "_DRAWN", drawn)
+    monkeypatch.setattr(fast_attention, "_KEPT", kept)
     rng = np.random.default_rng(RNG_SEED)
     inputs = [rng.normal(size=shape) for shape in ((2, T, 4, 16), (2, 21, 2, 16), (2, 21, 2, 16))]
     assert_same(*both("attention", inputs, {"dropout": 0.3, "seed": (3,), "window": 11}, np.float64), np.float64)
