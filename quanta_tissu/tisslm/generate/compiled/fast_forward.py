@@ -15,7 +15,7 @@ from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.model.kv_cache import KVCache
 
 # Tokens of one pass up to which the kernel was faster than BLAS, for all matrix shapes (docs/experiments.md).
-_FEW = 32
+_FEW = 64
 
 
 class FastForward:

@@ -33,7 +33,7 @@ def decoder() -> Decoder:
 @given(st.data())
 def test_any_batch_and_number_of_pieces_gives_the_same(decoder, data):
     B, threads = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 4))
-    before, T = data.draw(st.integers(0, 60)), data.draw(st.integers(34, 150))
+    before, T = data.draw(st.integers(0, 60)), data.draw(st.integers(66, 150))
     starts = np.array(data.draw(st.lists(st.integers(0, before + T - 1), min_size=B, max_size=B)))
     ids = np.random.default_rng(2).integers(0, 40, (B, before + T))
     positions = np.maximum(np.arange(before + T) - starts[:, None], 0)
