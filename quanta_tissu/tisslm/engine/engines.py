@@ -38,6 +38,10 @@ class Implementation(Protocol):
     def value(self) -> Callable[..., Any] | None:
         """`value(*inputs, **attributes) -> outputs`: forward without what backward needs; None: forward does."""
 
+    @property
+    def differentiate(self) -> Callable[..., Any] | None:
+        """`differentiate(*inputs, d_output, receive, **attributes) -> output`: both passes at once; or None."""
+
 
 class EngineOp(Protocol):
     """What an engine needs to know of an op."""

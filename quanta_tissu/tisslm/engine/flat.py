@@ -4,9 +4,9 @@ A model's parameters are views on one flat array, and so are their gradients and
 (`model/parameter.py`). What runs once per step over all of them is bound by memory, so beside its readable version
 in NumPy each function here has a Numba kernel that makes a single pass, for the fast engine.
 
-But for `add_rows`, all arrays are one-dimensional, contiguous, of equal length and of one floating type. Results of
-one engine are deterministic and do not depend on threads; a caller may split the element-wise functions into slices
-freely.
+But for `add_rows`, all arrays are one-dimensional, contiguous, of equal length and of one floating type. Results
+of one engine are deterministic and do not depend on threads; a caller may split the element-wise functions into
+slices freely.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _sum_into(total: Flat, part: Flat) -> None:
 
 
 def add_rows(total: NDArray[Any], ids: NDArray[np.integer[Any]], rows: NDArray[Any]) -> None:
-    """Add row n of `rows` (N, D) to row ids[n] of `total` (V, D) in place; ids that repeat add up in their order."""
+    """Add row n of `rows` (N, D) to row ids[n] of `total` (V, D); ids that repeat add up in their order."""
     _fast("add_rows", np.add.at)(total, ids, rows)
 
 

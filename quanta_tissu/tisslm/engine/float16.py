@@ -141,6 +141,7 @@ class Rounded:
             instead of keeping it finds it in what the op saved.
         round_in_place: Rounds an array that nobody else holds.
         value: Nothing: forward gives it.
+        differentiate: Nothing: forward and backward do it.
     """
 
     plain: Implementation
@@ -148,6 +149,7 @@ class Rounded:
     cast: Callable[[Array], Array]
     round_in_place: Callable[[Array], None]
     value: Callable[..., Any] | None = None
+    differentiate: Callable[..., Any] | None = None
 
     def forward(self, *inputs: Array | None, **attributes: Any) -> tuple[Any, Any]:
         """The op's forward pass."""

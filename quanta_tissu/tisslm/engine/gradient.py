@@ -1,4 +1,4 @@
-"""What travels backwards: arrays, and the gradient of a table of which few rows were read."""
+"""What travels backwards: arrays, and gradients of some rows of a table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class RowGradient:
     """Gradient of a table (V, D) that is zero but for some rows.
 
     A batch reads a few hundred of the fifty thousand rows of an embedding. Written out, its gradient would be the
-    largest array of the backward pass, almost all of it zeros.
+    largest array of the backward pass, almost all of it zeros. And the gradient of the output matrix comes some
+    rows at a time.
 
     Attributes:
-        ids: Which rows (N); one that is named twice receives both.
+        ids: Which rows: their numbers (N), where one that is named twice receives both, or a range of N.
         rows: Their gradients (N, D).
         num_rows: V.
     """
 
-    ids: NDArray[np.int64]
+    ids: NDArray[np.int64] | slice
     rows: Array
     num_rows: int
 
@@ -37,7 +38,10 @@ class RowGradient:
 
     def add_to(self, total: Array) -> None:
         """Add it to an array (V, D)."""
-        flat.add_rows(total, self.ids, self.rows)
+        if isinstance(self.ids, slice):
+            flat.sum_into(total[self.ids].reshape(-1), self.rows.reshape(-1))
+        else:
+            flat.add_rows(total, self.ids, self.rows)
 
     def dense(self) -> Array:
         """The same, written out."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,10 +151,14 @@ class Tape:
 
     Args:
         engine: What runs the ops; the current engine by default.
+        d_loss: The gradient that `backward` will start with, if that is known beforehand, and if nothing is done
+            with the loss but to call `backward`. The op that ends in the loss may then differentiate itself at
+            once.
     """
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, *, d_loss: float | None = None) -> None:
         self.engine = engine or current()
+        self._d_loss = d_loss
         self._nodes: list[_Node | _Checkpoint] = []
         self._recording = True
 
@@ -171,6 +176,10 @@ class Tape:
         """Run an op forward and record it; inputs that are not variables are constants."""
         implementation = self.engine.implementation(op)
         values = [x.value if isinstance(x, Variable) else x for x in inputs]
+        if self._d_loss is not None and self._recording and implementation.differentiate is not None:
+            receive = partial(_receive, inputs)
+            loss = implementation.differentiate(*values, d_output=self._d_loss, receive=receive, **attributes)
+            return Variable(loss, self)
         result, saved = implementation.forward(*values, **attributes)
         several = isinstance(result, tuple)
         outputs = [Variable(y, self) for y in (result if several else (result,))]
@@ -205,9 +214,11 @@ class Tape:
 
         Args:
             loss: The variable to start from, usually a scalar.
-            d_loss: Gradient to start with; ones by default.
+            d_loss: Gradient to start with; by default what the tape was told, or ones.
         """
-        loss.slot.accumulate(np.ones_like(loss.value) if d_loss is None else d_loss)
+        if d_loss is None:
+            d_loss = np.full_like(loss.value, 1.0 if self._d_loss is None else self._d_loss)
+        loss.slot.accumulate(d_loss)
         while self._nodes:
             # In a call of its own, which leaves no array behind that the next node's backward does not need.
             self._walk(self._nodes.pop())
@@ -244,6 +255,11 @@ class Tape:
             yield
         finally:
             self._recording = before
+
+
+def _receive(inputs: tuple[Any, ...], number: int, gradient: Gradient) -> None:
+    if isinstance(inputs[number], Variable):
+        inputs[number].slot.accumulate(gradient, fresh=True)
 
 
 def _without_cheap_values(saved: Any, inputs: tuple[Any, ...]) -> Any:

@@ -8,7 +8,8 @@ For each sample of an op:
 4. *float32*: the readable op in float32 against itself in float64, so that precision lost shows;
 5. *contract*: shapes and element types of everything returned, one gradient per input, inputs left as they were;
 6. *non-contiguous input*: strided and transposed inputs and gradients give the same;
-7. *value*: what runs where nothing is recorded, if the op has it for that, against forward in both precisions.
+7. *value*: what runs where nothing is recorded, if the op has it for that, against forward in both precisions;
+8. *both passes*: what makes both passes at once, if the op has it, against one after the other in both precisions.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ def _compare(
             yield f"{prefix}value, float64", DOUBLE, partial(_value, implementation, sample, np.float64)
             yield f"{prefix}value, float32", SINGLE, partial(_value, implementation, sample, np.float32)
     if fast is not None:
+        if fast.differentiate is not None:
+            yield "fast: both passes, float64", DOUBLE, lambda: _both_passes(fast, sample, np.float64)
+            yield "fast: both passes, float32", SINGLE, lambda: _both_passes(fast, sample, np.float32)
         yield (
             "fast = reference, float64",
             DOUBLE,
@@ -238,6 +242,24 @@ def _value(implementation: Implementation, sample: Sample, dtype: DTypeLike) -> 
         _require((y.shape, y.dtype) == (e.shape, e.dtype), f"an output is {y.dtype}{y.shape}, not as forward's")
     _require(_distance_of(tuple(inputs), tuple(before)) == 0.0, "an input was written into")
     return _distance_of(found, expected, floor=1.0)
+
+
+def _both_passes(implementation: Implementation, sample: Sample, dtype: DTypeLike) -> float:
+    """Output and gradients of both passes at once against those of one after the other."""
+    if implementation.differentiate is None:
+        raise ValueError("there is nothing that makes both passes at once")
+    d_output = 0.37
+    inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
+    expected = run_op(implementation, sample, (np.asarray(d_output),), dtype)
+    sums = [None if x is None else np.zeros_like(x) for x in inputs]
+
+    def receive(number: int, gradient: Gradient) -> None:
+        total = sums[number]
+        _require(total is not None, "a gradient of an absent input")
+        sums[number] = total + dense(gradient)
+
+    output = implementation.differentiate(*inputs, d_output=d_output, receive=receive, **sample.attributes)
+    return _distance(Results((output,), tuple(sums)), expected, floor=1.0)
 
 
 def _several(outputs: Any) -> tuple[Array, ...]:

@@ -12,6 +12,11 @@ Where preparing for backward costs something, a third function leaves that out. 
 
     value(*inputs, **attributes)     -> outputs
 
+The fast twin of an op whose one output is what is differentiated, the loss, may know a fourth one. It does both
+passes at once and hands each gradient on as soon as it is there, so that none is kept from one pass to the other:
+
+    differentiate(*inputs, d_output, receive, **attributes) -> output     calls receive(number of input, gradient)
+
 *Inputs* are positional and differentiable; *attributes* are keywords and are not (token ids, masks, numbers).
 Calling an op runs it on what it is given: NumPy arrays (the current engine's forward, nothing recorded), tape
 variables (recorded for backward) or torch tensors (the torch twin).
@@ -59,11 +64,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pair:
-    """A forward with its backward, and the value alone where that is cheaper than forward."""
+    """A forward with its backward, and what does less or does both (see the head of this file), if it exists."""
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., tuple[Any, ...]]
     value: Callable[..., Any] | None = None
+    differentiate: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +77,7 @@ class Op:
     """A differentiable operation: its readable pair, its torch twin, the samples that prove it, and its source.
 
     The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward`, `backward` and,
-    if it likes, `value` with the same signatures and is imported at first use.
+    if it likes, `value` and `differentiate` with the same signatures and is imported at first use.
     """
 
     name: str
@@ -147,4 +153,5 @@ def _fast_twin(name: str) -> Implementation | None:
     if importlib.util.find_spec(module) is None:
         return None
     kernels = importlib.import_module(module)
-    return Pair(kernels.forward, kernels.backward, getattr(kernels, "value", None))
+    optional = {name: getattr(kernels, name, None) for name in ("value", "differentiate")}
+    return Pair(kernels.forward, kernels.backward, **optional)

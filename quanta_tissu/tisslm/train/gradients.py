@@ -100,7 +100,7 @@ class GradientSum:
             if self._adding:
                 return None
             self._let_the_second_go_first()
-            for _ in self._waiting:
+            for _ in range(2 * len(self._round)):  # past the end of a round that was swapped, all of the next
                 replica = self._round[self._turn]
                 waiting = self._waiting[replica]
                 if not waiting and not self._ended[replica]:
@@ -115,10 +115,10 @@ class GradientSum:
             return None
 
     def _let_the_second_go_first(self) -> None:
-        """Swap the first two of the first round if only the second is there. Rows that repeat do not commute."""
+        """Swap the first two of the first round if only the second is there and it does not matter."""
         if self._total is None and self._turn == 0 and len(self._round) > 1:
             first, second = self._waiting[self._round[0]], self._waiting[self._round[1]]
-            if not first and second and isinstance(second[0][0], np.ndarray):
+            if not first and second and _commutes(second[0][0]):
                 self._round[:2] = self._round[1::-1]
 
     def _add(self, gradient: Gradient, fresh: bool) -> None:
@@ -130,6 +130,11 @@ class GradientSum:
             self._total = gradient.reshape(-1)
         else:
             np.copyto(self.array, gradient)
+
+
+def _commutes(gradient: Gradient) -> bool:
+    """Whether two such gradients have one sum: no element is added to twice within one of them."""
+    return not isinstance(gradient, RowGradient) or isinstance(gradient.ids, slice)
 
 
 class FlatGradients:

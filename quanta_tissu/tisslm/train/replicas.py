@@ -9,8 +9,6 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.engine import Tape, current, flat
@@ -195,7 +193,7 @@ class Replicas:
             share = _share(batch, replica, self.count)
             if not len(share.inputs):
                 continue
-            tape = Tape(engine)
+            tape = Tape(engine, d_loss=loss_scale)
             variables = {
                 name: tape.variable(array, receive=self.gradients.receiver(name, replica))
                 for name, array in self.decoder.parameters.items()
@@ -210,7 +208,7 @@ class Replicas:
                 denominator=denominator,
                 recompute=self._recompute,
             )
-            tape.backward(loss, np.full_like(loss.value, loss_scale))
+            tape.backward(loss)
             losses.append(float(loss.value))
         self.gradients.end(replica)
         return losses

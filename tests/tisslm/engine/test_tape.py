@@ -377,3 +377,35 @@ class TestCheapResults:
         weight = tape.variable(np.linspace(1, 3, self.WIDE)[None])
         tape.backward(tape.checkpoint(lambda x: ops.linear(ops.gelu(x), weight), x))
         np.testing.assert_array_equal([x.grad, weight.grad], expected)
+
+
+class TestALossThatDifferentiatesItself:
+    """A tape that knows the gradient of the loss lets the last op make both passes at once, where it can."""
+
+    @staticmethod
+    def gradients(tape):
+        rng = np.random.default_rng(0)
+        x, weight = tape.variable(rng.normal(size=(6, 4))), tape.variable(rng.normal(size=(5, 4)))
+        loss = ops.linear_cross_entropy(ops.tanh(x), weight, targets=np.arange(6) % 5)
+        tape.backward(loss)
+        return float(loss.value), x.grad, weight.grad
+
+    @pytest.mark.parametrize("d_loss", [1.0, 1024.0])
+    def test_the_gradients_are_the_same(self, d_loss):
+        loss, dx, dweight = self.gradients(Tape())
+        found = self.gradients(Tape(d_loss=d_loss))
+        assert found[0] == loss
+        np.testing.assert_allclose(found[1], d_loss * dx, rtol=1e-12)
+        np.testing.assert_allclose(found[2], d_loss * dweight, rtol=1e-12)
+
+    def test_constants_among_the_inputs_receive_nothing(self):
+        tape = Tape(d_loss=1.0)
+        x = tape.variable(np.ones((2, 3)))
+        tape.backward(ops.linear_cross_entropy(x, np.ones((4, 3)), targets=np.array([0, 3])))
+        np.testing.assert_allclose(x.grad, 0, atol=1e-15)
+
+    def test_other_ops_start_with_it_in_their_backward_pass(self):
+        tape = Tape(d_loss=5.0)
+        x = tape.variable(np.array([2.0]))
+        tape.backward(ops.multiply(x, np.array([3.0])))
+        np.testing.assert_array_equal(x.grad, [15.0])

@@ -62,6 +62,20 @@ def test_the_order_of_arrival_does_not_change_a_bit(counts, random, fresh):
     assert not total.total[21:].any()
 
 
+def test_a_replica_that_ends_with_nothing_holds_nobody_up():
+    """Whether it ends before the other one, between its contributions, or after them."""
+    arrays = contributions([0, 3])
+    for place in range(4):
+        total = sum_of(2)
+        for number, array in enumerate(arrays[1]):
+            if number == place:
+                total.end(0)
+            total.add(1, array, False)
+        total.end(1)
+        total.end(0)
+        np.testing.assert_array_equal(total.array, in_turn(arrays))
+
+
 def test_threads_that_contribute_at_once_lose_nothing():
     counts = [40, 40, 39, 1]
     arrays = contributions(counts)

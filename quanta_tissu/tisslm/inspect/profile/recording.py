@@ -301,6 +301,7 @@ class _Timed:
         self._forward_key = recorder.key(name, "forward")
         self._backward_key = self._forward_key._replace(phase=recorder.phase or "backward")
         self._call: Call | None = None
+        self.differentiate = None  # the passes are timed one by one
         self.value = None if inner.value is None else partial(self._value, inner.value)
 
     def forward(self, *inputs: Any, **attributes: Any) -> tuple[Any, Any]:

@@ -7,13 +7,15 @@ logits than these, nothing is computed twice, and backward has nothing left to d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from quanta_tissu.tisslm.engine.gradient import Gradient, RowGradient
 from quanta_tissu.tisslm.engine.memory import scratch
 from quanta_tissu.tisslm.ops.kernels.cross_entropy import become_gradients, losses, prepare
 from quanta_tissu.tisslm.ops.kernels.layout import rows
@@ -39,30 +41,52 @@ def forward(
     denominator: float | int | None = None,
 ) -> tuple[Float[np.ndarray, ""], Any]:
     """As `ops/linear_cross_entropy.py`."""
-    x_rows = rows(x)
-    tokens, scale = prepare(targets, ignore_index, denominator, len(weight))
-    dx, dweight = np.empty(x.shape, x.dtype), np.empty(weight.shape, weight.dtype)
-    dx_rows = dx.reshape(x_rows.shape)
-    if not len(tokens):
-        dweight.fill(0)
-    loss = 0.0
-    for span in _spans(x_rows, weight):
-        logits, chunk = _logits(x_rows[span], weight), tokens[span]
-        largest, log_sum = np.empty(len(chunk), x.dtype), np.empty(len(chunk), x.dtype)
-        loss += losses(logits, chunk, ignore_index, label_smoothing, z_loss, largest, log_sum)
-        become_gradients(logits, largest, log_sum, chunk, ignore_index, label_smoothing, z_loss, scale)
-        np.matmul(logits, weight, out=dx_rows[span])
+    dweight = np.empty(weight.shape, weight.dtype)
+
+    def collect(span: slice, dlogits: Array, part: Array) -> None:
         if span.start == 0:
-            np.matmul(logits.T, x_rows[span], out=dweight)
+            np.matmul(dlogits.T, part, out=dweight)
         else:
-            _add_product(logits, x_rows[span], dweight)
-    return np.asarray(loss * scale, x.dtype), (dx, dweight)
+            for block in _blocks(weight):
+                dweight[block] += dlogits[:, block].T @ part
+
+    if not targets.size:
+        dweight.fill(0)
+    settings = _Settings(ignore_index, label_smoothing, z_loss, denominator)
+    loss, dx = _both_passes(x, weight, targets, settings, 1.0, collect)
+    return loss, (dx, dweight)
 
 
 def backward(saved: Any, dloss: Float[np.ndarray, ""]) -> tuple[np.ndarray, np.ndarray]:
     """As `ops/linear_cross_entropy.py`; both gradients are there already, for dloss = 1."""
     dx, dweight = saved
     return (dx, dweight) if dloss == 1 else (dx * dloss, dweight * dloss)
+
+
+def differentiate(
+    x: Float[np.ndarray, "*N D"],
+    weight: Float[np.ndarray, "V D"],
+    *,
+    d_output: float,
+    receive: Callable[[int, Gradient], None],
+    targets: Int[np.ndarray, "*N"],
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    denominator: float | int | None = None,
+) -> Float[np.ndarray, ""]:
+    """Both passes, without an array as large as the weight: its gradient is handed on some rows at a time."""
+
+    def hand_on(span: slice, dlogits: Array, part: Array) -> None:
+        blocks = _blocks(weight)
+        for block in blocks:
+            dweight = dlogits[:, block].T @ part
+            receive(1, RowGradient(block, dweight, len(weight)) if len(blocks) > 1 else dweight)
+
+    settings = _Settings(ignore_index, label_smoothing, z_loss, denominator)
+    loss, dx = _both_passes(x, weight, targets, settings, d_output, hand_on)
+    receive(0, dx)
+    return loss
 
 
 def value(
@@ -86,6 +110,39 @@ def value(
     return np.asarray(loss * scale, x.dtype)
 
 
+class _Settings(NamedTuple):
+    """The attributes, as `ops/cross_entropy.py` explains them."""
+
+    ignore_index: int
+    label_smoothing: float
+    z_loss: float
+    denominator: float | int | None
+
+
+def _both_passes(
+    x: Array,
+    weight: Array,
+    targets: Array,
+    settings: _Settings,
+    d_loss: float,
+    use: Callable[[slice, Array, Array], None],
+) -> tuple[Array, Array]:
+    """The loss and dx; `use(span, dlogits, x[span])` sees all that dW is made of, some rows after the other."""
+    ignore_index, label_smoothing, z_loss, denominator = settings
+    x_rows, dx = rows(x), np.empty(x.shape, x.dtype)
+    dx_rows = dx.reshape(x_rows.shape)
+    tokens, scale = prepare(targets, ignore_index, denominator, len(weight))
+    d_scale, loss = scale * d_loss, 0.0
+    for span in _spans(x_rows, weight):
+        logits, chunk = _logits(x_rows[span], weight), tokens[span]
+        largest, log_sum = np.empty(len(chunk), x.dtype), np.empty(len(chunk), x.dtype)
+        loss += losses(logits, chunk, ignore_index, label_smoothing, z_loss, largest, log_sum)
+        become_gradients(logits, largest, log_sum, chunk, ignore_index, label_smoothing, z_loss, d_scale)
+        np.matmul(logits, weight, out=dx_rows[span])
+        use(span, logits, x_rows[span])
+    return np.asarray(loss * scale, x.dtype), dx
+
+
 def rows_at_a_time(vocab_size: int, itemsize: int) -> int:
     """The largest number of rows whose logits are there at a time."""
     return max(_LEAST_ROWS, _LOGITS_BYTES // (vocab_size * itemsize))
@@ -103,9 +160,7 @@ def _logits(x: Array, weight: Array) -> Array:
     return np.matmul(x, weight.T, out=scratch((len(x), len(weight)), x.dtype))
 
 
-def _add_product(dlogits: Array, x: Array, dweight: Array) -> None:
-    """Add dlogitsᵀ x to dweight (V, D), so many rows of it at a time that no large array is made."""
-    step = max(1, _GRADIENT_ELEMENTS // x.shape[1])
-    for start in range(0, len(dweight), step):
-        part = dweight[start : start + step]
-        part += dlogits[:, start : start + step].T @ x
+def _blocks(weight: Array) -> list[slice]:
+    """Rows of the weight whose gradient is made at a time."""
+    step = max(1, _GRADIENT_ELEMENTS // weight.shape[1])
+    return [slice(start, min(start + step, len(weight))) for start in range(0, len(weight), step)]

@@ -9,6 +9,7 @@ import pytest
 
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm import ops
+from quanta_tissu.tisslm.engine.gradient import dense
 from quanta_tissu.tisslm.engine.memory import scratch
 from quanta_tissu.tisslm.ops.kernels import linear_cross_entropy as fast
 
@@ -52,6 +53,25 @@ def test_any_pieces_give_what_two_ops_give(example, pieces, rows, elements):
     assert fast.value(x, weight, targets=targets, **OPTIONS) == pytest.approx(float(expected), rel=1e-13)
     np.testing.assert_allclose(found[0], dx, rtol=1e-11, atol=1e-14)
     np.testing.assert_allclose(found[1], dweight, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 45])
+@pytest.mark.parametrize("elements", [1, 100, 10_000])
+def test_both_passes_at_once_hand_on_the_same_gradients_row_by_row(example, pieces, rows, elements):
+    x, weight, targets = example
+    pieces(rows, elements)
+    expected, saved = fast.forward(x, weight, targets=targets, **OPTIONS)
+    sums, largest = [np.zeros_like(x), np.zeros_like(weight)], [0, 0]
+
+    def receive(number, gradient):
+        largest[number] = max(largest[number], getattr(gradient, "rows", gradient).size)
+        sums[number] += dense(gradient)
+
+    loss = fast.differentiate(x, weight, d_output=0.3, receive=receive, targets=targets, **OPTIONS)
+    assert loss == expected
+    for found, d in zip(sums, fast.backward(saved, np.array(0.3)), strict=True):
+        np.testing.assert_allclose(found, d, rtol=1e-11, atol=1e-14)
+    assert largest[1] <= max(elements, WIDTH)
 
 
 def test_pieces_are_few_and_of_about_equal_length(pieces):
