@@ -111,7 +111,7 @@ def recorder():
 def make_trainer(tmp_path, tokenizer):
     """Build a trainer for a configuration, fresh or resumed."""
 
-    def make(config, *, out="run", callbacks=(), resumed=None, data=None, seed=None):
+    def make(config, *, out="run", callbacks=(), resumed=None, data=None, seed=None, world=None):
         return Trainer(
             config,
             Decoder.initialise(config.model, config.train.seed if seed is None else seed),
@@ -120,6 +120,7 @@ def make_trainer(tmp_path, tokenizer):
             tmp_path / out,
             callbacks=callbacks,
             resumed=resumed,
+            world=world,
         )
 
     return make

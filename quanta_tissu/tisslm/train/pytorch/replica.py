@@ -64,7 +64,7 @@ class TorchReplica:
     @property
     def gradients(self) -> Mapping[str, NDArray[Any]]:
         """Gradients by name, where they are arrays of the host: on a CPU that holds all of them."""
-        return {}
+        return self.weights.visible_gradients
 
     @property
     def description(self) -> str:

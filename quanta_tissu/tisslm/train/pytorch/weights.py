@@ -82,6 +82,11 @@ class Weights(ABC):
     def zero_gradients(self) -> None:
         """Forget the gradients of the last step."""
 
+    @property
+    def visible_gradients(self) -> Mapping[str, Flat]:
+        """Gradients by name for whoever watches, where they lie in the host's memory as a whole."""
+        return {}
+
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Around the passes of a micro-batch: gradients are exchanged after the last one of a step alone."""
         return nullcontext()
@@ -209,9 +214,14 @@ class FlatWeights(Weights):
         for (span, shape), tensor in zip(self._spans, tensors, strict=True):
             tensor.copy_(host[span].view(shape))
 
-    def named_gradients(self) -> Mapping[str, Flat]:
-        """Gradients by parameter, as arrays; on a CPU they share their memory."""
-        return self.decoder.parameters.like(self._gradient.cpu().numpy())
+    @property
+    def visible_gradients(self) -> Mapping[str, Flat]:
+        """On a CPU, read-only views by the parameters' names."""
+        if self._gradient.device.type != "cpu":
+            return {}
+        flat = self._gradient.numpy()
+        flat.flags.writeable = False  # of this view
+        return self.decoder.parameters.like(flat)
 
     def _view(self, flat: torch.Tensor, piece: int) -> torch.Tensor:
         span, shape = self._spans[piece]

@@ -105,6 +105,16 @@ def test_on_a_cpu_the_weights_are_the_decoders_own_memory(config):
         assert np.shares_memory(piece.numpy(), one.decoder.parameters.flat)
 
 
+def test_on_a_cpu_callbacks_can_look_at_the_gradients_but_not_change_them(config):
+    one = replica(config(train=TRAIN))
+    assert not one.gradients["model.norm.weight"].any()
+    _, gradients = one.loss_and_gradients(batches())
+    for name, gradient in one.host_gradients(gradients).items():
+        assert np.array_equal(one.gradients[name], gradient)
+    with pytest.raises(ValueError, match="read-only"):
+        one.gradients["model.norm.weight"][0] = 1.0
+
+
 @pytest.mark.parametrize("recompute", [False, True])
 def test_dropout_is_a_function_of_where_training_stands(config, recompute):
     settings = config(model={"dropout": 0.3}, train={**TRAIN, "recompute": recompute})

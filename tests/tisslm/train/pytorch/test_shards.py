@@ -141,6 +141,6 @@ def test_what_cannot_be_shared_evenly_is_refused():
     from quanta_tissu.tisslm.train.pytorch.sharded import require_divisible
 
     require_divisible("model.n_heads", 4, 2)
-    with pytest.raises(ConfigError, match="model.n_heads is 3, which 2 processes") as caught:
+    with pytest.raises(ConfigError, match=r"model\.n_heads is 3, which 2 processes") as caught:
         require_divisible("model.n_heads", 3, 2)
     assert "fsdp" in caught.value.hint

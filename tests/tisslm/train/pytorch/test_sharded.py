@@ -1,0 +1,110 @@
+"""The layouts of the weights, in a group of one process: what several do is in test_distributed.py."""
+
+from __future__ import annotations
+
+import socket
+
+import numpy as np
+import pytest
+
+from quanta_tissu.errors import ConfigError, TrainingError
+from quanta_tissu.tisslm.train.checkpoint import load_resumable
+from quanta_tissu.tisslm.train.world import make_world
+
+pytestmark = pytest.mark.torch
+
+TRAIN = {"engine": "torch", "replicas": None, "checkpoint_interval": 3, "keep_checkpoints": 9, "ema_decay": 0.9}
+MODEL = {"bias": True, "dropout": 0.1}
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """The environment of torchrun with one process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    values = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def trained(config, make_trainer, recorder):
+    """`trained(parallel=...)`: the losses of a tiny run and its trainer, in a group of one."""
+
+    def run(out="run", resumed=None, model=MODEL, **torch):
+        settings = config(model=model, train=TRAIN, torch=torch)
+        first = len(recorder.losses)
+        with make_world(settings) as world:
+            trainer = make_trainer(settings, out=out, callbacks=[recorder], resumed=resumed, world=world)
+            trainer.run()
+            trainer.gradients = trainer.replicas.host_gradients(trainer.replicas.weights.gradients)
+        return recorder.losses[first:], trainer
+
+    return run
+
+
+@pytest.fixture
+def alone(trained):
+    """What training without a group comes to."""
+    return trained("alone", parallel="none")
+
+
+@pytest.mark.parametrize(
+    ("mode", "sharded"), [("ddp", False), ("fsdp", False), ("fsdp", True), ("tensor", False), ("tensor", True)]
+)
+def test_every_layout_trains_the_same_and_saves_the_same(group, alone, trained, mode, sharded):
+    losses, trainer = trained(parallel=mode, sharded_checkpoints=sharded)
+    np.testing.assert_allclose(losses, alone[0], rtol=1e-6)
+    found, expected = (load_resumable(t.out_dir / "step-6") for t in (trainer, alone[1]))
+    for name, buffer in expected.buffers.items():
+        np.testing.assert_allclose(found.buffers[name], buffer, atol=1e-5 * np.abs(buffer).max())
+    for name, gradient in alone[1].gradients.items():
+        np.testing.assert_allclose(trainer.gradients[name], gradient, atol=1e-6)
+    rest, _ = trained(
+        "run", load_resumable(trainer.out_dir / "step-3"), parallel=mode, sharded_checkpoints=sharded
+    )
+    np.testing.assert_allclose(rest, losses[3:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["fsdp", "tensor"])
+def test_muon_needs_whole_matrices(group, config, make_trainer, mode):
+    settings = config(optimizer={"name": "muon"}, train=TRAIN, torch={"parallel": mode})
+    with (
+        make_world(settings) as world,
+        pytest.raises(ConfigError, match=f"torch.parallel = {mode} keeps none") as e,
+    ):
+        make_trainer(settings, world=world)
+    assert "ddp" in e.value.hint
+
+
+def test_what_the_processes_of_a_group_tell_each_other(group, config):
+    with make_world(config(train=TRAIN, torch={"parallel": "ddp"})) as world:
+        assert (world.rank, world.size, world.main) == (0, 1, True)
+        assert world.largest([1.0, 2.5]) == world.total([1.0, 2.5]) == [1.0, 2.5]
+        assert world.told("where to") == "where to"
+        assert world.in_turn(lambda: 7) == 7
+
+
+def test_errors_of_communication_are_told_from_others(group, config):
+    with make_world(config(train=TRAIN, torch={"parallel": "ddp"})) as world:
+        told = world.explain(
+            RuntimeError("[gloo/pair.cc:534] Connection closed by peer [10.0.0.2]:4711\nframe #0")
+        )
+        assert isinstance(told, TrainingError)
+        assert told.message.endswith("Connection closed by peer [10.0.0.2]:4711")
+        assert "--resume" in told.hint
+        assert world.explain(RuntimeError("shapes do not match")) is None
+        assert world.explain(ValueError("timed out")) is None
+
+
+def test_a_lost_process_ends_the_run_with_that_error(group, config, make_trainer, monkeypatch):
+    settings = config(train=TRAIN, torch={"parallel": "ddp"})
+    with make_world(settings) as world:
+        trainer = make_trainer(settings, world=world)
+        for text, error in (("Connection reset by peer", TrainingError), ("a bug of ours", RuntimeError)):
+            monkeypatch.setattr(
+                world, "largest", lambda values, text=text: (_ for _ in ()).throw(RuntimeError(text))
+            )
+            with pytest.raises(error, match="has lost another one" if error is TrainingError else text):
+                trainer.run()
