@@ -91,7 +91,8 @@ def test_every_block_says_how_it_is_tested():
 @pytest.mark.slow
 @pytest.mark.data
 def test_the_commands_and_snippets_run_in_order(checkout, shared_data, monkeypatch):
-    if not Path(sys.prefix, ".installed").exists():
+    stamp = Path(sys.prefix, ".installed")
+    if not stamp.exists() or stamp.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
         pytest.skip("`make demo` would install into this environment; run the tests with `make test`")
     monkeypatch.chdir(checkout)
     namespace: dict[str, object] = {}
