@@ -21,6 +21,7 @@ from quanta_tissu.tisslm.config import Config, ModelConfig, OptimizerConfig, Tok
 from quanta_tissu.tisslm.config.load import load_config
 from quanta_tissu.tisslm.config.presets import list_presets
 from quanta_tissu.tisslm.data.batches import Batch
+from quanta_tissu.tisslm.evaluate.evaluator import evaluate
 from quanta_tissu.tisslm.inspect.gradcheck_models import pairwise_variants
 from quanta_tissu.tisslm.language_model import LanguageModel, load
 from quanta_tissu.tisslm.model import Decoder
@@ -93,15 +94,13 @@ def _use_model(variant: dict[str, Any], dropout: str) -> None:
     config = Config.model_validate({"model": model, "train": {"label_smoothing": 0.1, "z_loss": 1e-4}})
     decoder = Decoder.initialise(model, seed=0)
     _step(config, decoder)
-    batch = _batch()
-    decoder.loss(batch.inputs, batch.targets)
-    _generate(decoder)
-
-
-def _generate(decoder: Decoder) -> None:
-    """In the ways that differ: one prompt, ragged prompts, pieces, samples, no cache, more than the context."""
     tokenizer = tokenizers.train(TokenizerConfig(kind="character"), [_TEXT])
-    model = LanguageModel(decoder, tokenizer)
+    evaluate(decoder, tokenizer, _batch().inputs.reshape(-1))
+    _generate(LanguageModel(decoder, tokenizer))
+
+
+def _generate(model: LanguageModel) -> None:
+    """In the ways that differ: one prompt, ragged prompts, pieces, samples, no cache, more than the context."""
     full = (_TEXT * 3)[: _CONTEXT - 2]
     for prompt, settings in (
         ("!", {"temperature": 0.0}),
@@ -109,6 +108,7 @@ def _generate(decoder: Decoder) -> None:
         (_TEXT[:9], {"prefill_chunk": 4, "num_samples": 2, "top_p": 0.9, "repetition_penalty": 1.1}),
         (_TEXT[:9], {"kv_cache": False}),
         (full, {"overflow": "slide"}),
+        ([_TEXT[:40], full], {"num_samples": 2, "overflow": "slide"}),
     ):
         model.generate(prompt, **{"max_new_tokens": 5, "seed": 0, "stop_at_eos": False} | settings)
 
@@ -150,3 +150,4 @@ def _use_preset(name: str) -> None:
         model = load(result.checkpoint)
         model.generate("!", max_new_tokens=3)
         model.loss(_TEXT)
+        model.logits([[0]])

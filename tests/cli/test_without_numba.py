@@ -70,7 +70,14 @@ def test_there_is_nothing_to_compile(tissu):
     assert "pip install numba" in outcome.stderr
 
 
-def test_the_fast_engine_is_refused_with_a_remedy(tissu, tmp_path):
-    outcome = tissu("train", "--preset", "tiny", "--data", "text.txt", "--engine", "fast")
-    assert outcome.returncode in (1, 2)
-    assert "Numba" in outcome.stderr or "text.txt" in outcome.stderr
+def test_the_fast_engine_is_refused_with_a_remedy(tissu):
+    outcome = tissu("profile", "--preset", "tiny", "--engine", "fast")
+    assert outcome.returncode == 2
+    assert "the fast engine needs Numba" in outcome.stderr
+    assert "pip install numba" in outcome.stderr
+
+
+def test_a_profile_is_taken_of_the_reference_engine(tissu):
+    outcome = tissu("profile", "--preset", "tiny", "--steps", "1", "--json", "--set", "train.batch_size=2")
+    assert outcome.returncode == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["engine"] == "reference"

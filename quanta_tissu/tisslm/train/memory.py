@@ -88,7 +88,7 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         activations=ends + model.n_layers * (_FLOAT * tokens * model.d_model if recompute else block),
         # While it is walked through, its feed-forward layer meets gradients as large as itself.
         block=max(0, block + _FLOAT * tokens * _wide_floats(model) - matrices) if recompute else 0,
-        head=_head_bytes(model, tokens, sharing),
+        head=_head_bytes(model, tokens, sharing, config.train.engine),
     )
 
 
@@ -156,12 +156,13 @@ def _wide_floats(model: ModelConfig) -> int:
     return (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
 
 
-def _head_bytes(model: ModelConfig, tokens: int, replicas: int) -> int:
+def _head_bytes(model: ModelConfig, tokens: int, replicas: int, engine: str) -> int:
     """What the loss needs beside the activations (`ops/kernels/linear_cross_entropy.py`)."""
-    from quanta_tissu.tisslm.ops.kernels.linear_cross_entropy import rows_at_a_time
+    vocab_size, rows = model.vocab_size or 0, tokens // replicas
+    if engine == "fast":  # the others have all logits at a time
+        from quanta_tissu.tisslm.ops.kernels.linear_cross_entropy import rows_at_a_time
 
-    vocab_size = model.vocab_size or 0
-    rows = min(tokens // replicas, rows_at_a_time(vocab_size, _FLOAT))
+        rows = min(rows, rows_at_a_time(vocab_size, _FLOAT))
     return _FLOAT * (replicas * vocab_size * (rows + model.d_model) + tokens * model.d_model)
 
 
