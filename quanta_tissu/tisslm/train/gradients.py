@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from threading import Lock
+from threading import Condition
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,18 @@ from quanta_tissu.tisslm.model import Parameters
 
 Array = NDArray[Any]
 
+# How many contributions a replica may be ahead with before it waits, and for how many seconds at most.
+_KEPT, _MOMENT = 2, 0.5
+
 
 class GradientSum:
     """The sum of what replicas contribute to the gradient of one parameter, always in the same order.
 
     First comes the first contribution of every replica, in the order of the replicas, then the second of every
-    one, and so on; a replica that has ended is left out. A contribution that comes before its turn waits here. So
-    no thread ever waits for another, and the bits do not depend on timing. Of the first two, which give the same
-    sum in either order, neither has to wait: with two replicas that is most of what comes.
+    one, and so on; a replica that has ended is left out. A contribution that comes before its turn is kept here,
+    so the bits do not depend on timing. Of the first two, which give the same sum in either order, neither has to
+    be: with two replicas that is most of what comes. A replica goes on meanwhile; only if several of its
+    contributions are kept, so that they would fill memory, it gives the others a moment. It never depends on them.
 
     Args:
         shape: Shape of the parameter.
@@ -40,7 +44,8 @@ class GradientSum:
         self._shape = shape
         self._size = size
         self._dtype = dtype
-        self._lock = Lock()
+        self._changed = Condition()
+        self._patient = True
         self._waiting: list[deque[tuple[Gradient, bool]]] = [deque() for _ in range(replicas)]
         self._ended = [False] * replicas
         self._round = list(range(replicas))
@@ -58,6 +63,8 @@ class GradientSum:
         """
         self._waiting[replica].append((gradient, fresh))
         self._add_those_in_turn()
+        if len(self._waiting[replica]) > _KEPT:
+            self._give_others_a_moment(replica)
 
     def end(self, replica: int) -> None:
         """Take note that nothing more comes from a replica."""
@@ -66,7 +73,7 @@ class GradientSum:
 
     def clear(self) -> None:
         """Forget everything; no replica may be at work."""
-        self._total, self._turn, self._adding = None, 0, False
+        self._total, self._turn, self._adding, self._patient = None, 0, False, True
         self._round.sort()
         for replica, waiting in enumerate(self._waiting):
             waiting.clear()
@@ -96,7 +103,7 @@ class GradientSum:
 
         That thread looks again when it is done, so what came meanwhile is not forgotten.
         """
-        with self._lock:
+        with self._changed:
             if self._adding:
                 return None
             self._let_the_second_go_first()
@@ -111,8 +118,15 @@ class GradientSum:
                     self._round.sort()
                 if waiting:
                     self._adding = True
+                    self._changed.notify_all()
                     return waiting.popleft()
             return None
+
+    def _give_others_a_moment(self, replica: int) -> None:
+        """Wait until few contributions are kept; not again if that takes too long: another one may have failed."""
+        with self._changed:
+            if self._patient:
+                self._patient = self._changed.wait_for(lambda: len(self._waiting[replica]) <= _KEPT, _MOMENT)
 
     def _let_the_second_go_first(self) -> None:
         """Swap the first two of the first round if only the second is there and it does not matter."""

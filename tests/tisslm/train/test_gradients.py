@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from quanta_tissu.tisslm.engine.gradient import RowGradient
 from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
+from quanta_tissu.tisslm.train import gradients
 from quanta_tissu.tisslm.train.gradients import Gradients, GradientSum
 
 SPECS = [
@@ -47,8 +49,10 @@ def sum_of(replicas):
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_arrival_does_not_change_a_bit(counts, random, fresh):
+    """One thread plays all replicas, so nobody may wait."""
     arrays = contributions(counts)
     total = sum_of(len(counts))
+    total._patient = False
     arrivals = [r for r, n in enumerate(counts) for _ in range(n + 1)]  # the last one is the end
     random.shuffle(arrivals)
     left = [iter(of_replica) for of_replica in arrays]
@@ -99,6 +103,45 @@ def test_threads_that_contribute_at_once_lose_nothing():
     finally:
         sys.setswitchinterval(interval)
     np.testing.assert_array_equal(total.array, in_turn(arrays))
+
+
+class TestAReplicaThatIsFarAhead:
+    @pytest.fixture
+    def moment(self, monkeypatch):
+        """`moment(seconds)`: how long it waits at most."""
+        return lambda seconds: monkeypatch.setattr(gradients, "_MOMENT", seconds)
+
+    def test_waits_until_the_other_one_has_caught_up(self, moment):
+        moment(60.0)
+        arrays = contributions([8, 8])
+        total = sum_of(2)
+
+        def hurry():
+            for array in arrays[1]:
+                total.add(1, array, False)
+            total.end(1)
+
+        ahead = threading.Thread(target=hurry)
+        ahead.start()
+        for array in arrays[0]:
+            time.sleep(0.01)
+            assert len(total._waiting[1]) <= 3
+            total.add(0, array, False)
+        total.end(0)
+        ahead.join()
+        np.testing.assert_array_equal(total.array, in_turn(arrays))
+
+    def test_goes_on_if_the_other_one_does_not_come(self, moment):
+        moment(0.05)
+        arrays = contributions([0, 50])
+        total = sum_of(2)
+        began = time.monotonic()
+        for array in arrays[1]:
+            total.add(1, array, False)
+        assert time.monotonic() - began < 1
+        total.end(1)
+        total.end(0)
+        np.testing.assert_array_equal(total.array, in_turn(arrays))
 
 
 def test_a_fresh_array_becomes_the_sum_and_another_one_is_left_alone():
