@@ -117,7 +117,8 @@ class TrainConfig(Section):
     """The training loop."""
 
     engine: Literal["fast", "reference", "torch"] = Field(
-        default_factory=_engine, description="What runs the operations; by default fast, or reference without Numba."
+        default_factory=_engine,
+        description="What runs the operations; by default fast, or reference without Numba.",
     )
     replicas: int | None = Field(
         None, ge=1, description="Model replicas on threads, each on its share of the batch; null: one per core."

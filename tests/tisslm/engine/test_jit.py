@@ -45,7 +45,15 @@ def test_every_compilation_is_announced_and_none_with_a_warm_cache(tmp_path):
     assert warm.split() == ["3.0", "3.0"]
 
 
-def test_kernels_inside_kernels_have_seconds_of_their_own():
+@pytest.fixture
+def no_cache(monkeypatch):
+    """No folder is writable, so everything is compiled."""
+    from quanta_tissu.tisslm.engine.kernel_cache import KernelCache
+
+    monkeypatch.setattr(KernelCache._impl_class, "_locator_classes", [])
+
+
+def test_kernels_inside_kernels_have_seconds_of_their_own(no_cache):
     heard = []
 
     @kernel

@@ -84,6 +84,42 @@ def test_a_folder_that_cannot_be_made_is_passed_over(run, tmp_path):
     assert kernels > 0
 
 
+class TestInThisProcess:
+    """The same by the functions themselves."""
+
+    @pytest.fixture
+    def total(self, tmp_path, monkeypatch):
+        """Make the kernel `squared_norm` anew, with a cache of its own, and use it."""
+        from numba.core import config
+
+        from quanta_tissu.tisslm.engine import flat_kernels
+
+        monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+        def use() -> float:
+            return kernel(flat_kernels.squared_norm.py_func)(np.ones(3))
+
+        return use
+
+    def test_it_is_counted(self, total, tmp_path):
+        assert cache_state().kernels == 0
+        assert total() == total() == 3
+        state = cache_state()
+        assert state.kernels == 1
+        assert tmp_path in state.common_folder.parents or state.common_folder == tmp_path
+        assert state.nbytes == sum(file.stat().st_size for file in tmp_path.rglob("*.nb?"))
+
+    @pytest.mark.parametrize("kind", ["nbi", "nbc"])
+    def test_damage_costs_a_compilation(self, total, tmp_path, kind):
+        total()
+        (file,) = tmp_path.rglob(f"*.{kind}")
+        file.write_bytes(b"no such thing")
+        assert cache_state().kernels == (0 if kind == "nbi" else 1)
+        assert total() == 3
+        assert cache_state().kernels == 1
+        assert file.stat().st_size > 100
+
+
 def test_kernels_work_where_no_folder_is_writable(monkeypatch):
     monkeypatch.setattr(KernelCache._impl_class, "_locator_classes", [])
 
