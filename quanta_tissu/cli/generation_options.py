@@ -16,8 +16,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ENGINE_OPTION = click.option(
     "--engine",
     type=click.Choice(["reference", "fast", "torch"]),
-    help="What runs the model: fast (compiled; the default), reference (plain NumPy) or torch (PyTorch, on a GPU if "
-    "there is one).",
+    help="What runs the model: fast (compiled; the default), reference (plain NumPy) or torch (PyTorch, on a GPU "
+    "if there is one).",
 )
 
 # Control characters, which could move the cursor or worse, and the pictures that Unicode has of them.
