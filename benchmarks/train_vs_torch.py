@@ -104,16 +104,11 @@ def token_batches(size: Size) -> list[tuple[np.ndarray, np.ndarray]]:
 # --- this trainer ------------------------------------------------------------------------------------------------
 
 
-def ours(size: Size, weights: Path | None, *, recompute: bool = False) -> Callable[[int], float]:
-    """A function that makes step number n and returns its loss; writes its initial weights for the other side."""
+def configuration(size: Size) -> Any:
+    """The settings of a size, as `tissu train` takes them."""
     from quanta_tissu.tisslm.config import Config
-    from quanta_tissu.tisslm.data.batches import Batch
-    from quanta_tissu.tisslm.engine.threads import replica_count
-    from quanta_tissu.tisslm.model import Decoder
-    from quanta_tissu.tisslm.train.replicas import Replicas
-    from quanta_tissu.tisslm.train.step import TrainStep
 
-    config = Config.model_validate(
+    return Config.model_validate(
         {
             "model": {
                 "vocab_size": size.vocab,
@@ -139,6 +134,17 @@ def ours(size: Size, weights: Path | None, *, recompute: bool = False) -> Callab
             "train": {"clip_norm": CLIP, "batch_size": size.batch},
         }
     )
+
+
+def ours(size: Size, weights: Path | None, *, recompute: bool = False) -> Callable[[int], float]:
+    """A function that makes step number n and returns its loss; writes its initial weights for the other side."""
+    from quanta_tissu.tisslm.data.batches import Batch
+    from quanta_tissu.tisslm.engine.threads import replica_count
+    from quanta_tissu.tisslm.model import Decoder
+    from quanta_tissu.tisslm.train.replicas import Replicas
+    from quanta_tissu.tisslm.train.step import TrainStep
+
+    config = configuration(size)
     decoder = Decoder.initialise(config.model, seed=0)
     if weights is not None:
         np.savez(weights, **decoder.parameters)

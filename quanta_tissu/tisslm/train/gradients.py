@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from math import prod
 from threading import Condition
 from typing import Any
 
@@ -42,6 +43,7 @@ class GradientSum:
 
     def __init__(self, shape: tuple[int, ...], size: int, dtype: np.dtype[Any], replicas: int) -> None:
         self._shape = shape
+        self._elements = prod(shape)
         self._size = size
         self._dtype = dtype
         self._changed = Condition()
@@ -89,8 +91,7 @@ class GradientSum:
     @property
     def array(self) -> Array:
         """The sum in the parameter's shape."""
-        elements = int(np.prod(self._shape))
-        return self.total[:elements].reshape(self._shape)
+        return self.total[: self._elements].reshape(self._shape)
 
     def _add_those_in_turn(self) -> None:
         while (contribution := self._next()) is not None:

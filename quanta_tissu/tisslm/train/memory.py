@@ -9,11 +9,13 @@ from pathlib import Path
 
 from quanta_tissu.errors import TrainingError
 from quanta_tissu.tisslm.config import Config, ModelConfig
+from quanta_tissu.tisslm.engine.tape import LARGE
 from quanta_tissu.tisslm.model import Decoder, Parameters
 from quanta_tissu.tisslm.train.optimizers import num_buffers
 from quanta_tissu.tisslm.wording import in_bytes
 
 _FLOAT = 4  # bytes of a float32, which weights and activations are
+_PROGRAM = 85_000_000  # measured at three sizes (docs/experiments.md)
 _MEMINFO = Path("/proc/meminfo")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
@@ -32,7 +34,8 @@ class MemoryEstimate:
         activations: What the forward pass of one micro-batch keeps for the backward pass, all replicas together.
         block: What a block keeps while it runs for the second time, in so far as that is more than its gradients,
             which come as it goes; nothing if blocks are not recomputed.
-        head: What the loss adds to that: some logits, and the gradient of the output matrix, for each replica.
+        head: What the loss adds to that: some logits for each replica, and the gradient of the output matrix.
+        program: What comes on top of arrays while a process trains: compiled kernels, workspaces of BLAS, gaps.
     """
 
     weights: int
@@ -43,12 +46,18 @@ class MemoryEstimate:
     activations: int
     block: int
     head: int
+    program: int = _PROGRAM
+
+    @property
+    def arrays(self) -> int:
+        """The peak of what is held in arrays."""
+        passes = max(self.gradients + self.block, self.activations + max(self.block, self.head))
+        return self.weights + max(self.initialising, self.optimizer + self.average + passes)
 
     @property
     def total(self) -> int:
         """The peak of the run."""
-        passes = max(self.gradients + self.block, self.activations + max(self.block, self.head))
-        return self.weights + max(self.initialising, self.optimizer + self.average + passes)
+        return self.arrays + self.program
 
 
 def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> MemoryEstimate:
@@ -73,6 +82,8 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
     matrices = _FLOAT * sum(spec.size for spec in specs if spec.layer == 0 and spec.init == "matrix")
     float16 = config.train.precision == "float16" and config.train.engine != "torch"
     block = _FLOAT * tokens * _floats_per_token(model, config.train.engine, float16)
+    if not float16 and config.train.engine != "torch":
+        block -= _FLOAT * tokens * _made_again_per_token(model, tokens // sharing)
     if float16:
         block += sharing * matrices  # rounded copies, one for each replica
     # The first block's input, and the last one's output in front of a norm.
@@ -109,7 +120,7 @@ def require_memory(config: Config, model: ModelConfig, replicas: int, available:
     needed = estimate_memory(config, model, replicas)
     if needed.total <= available:
         return
-    if needed.activations > needed.total - needed.activations:
+    if needed.activations > needed.arrays - needed.activations:
         hint = (
             f"activations take {in_bytes(needed.activations)} of it: reduce train.batch_size (and raise "
             "train.gradient_accumulation as much) or model.context_length"
@@ -151,6 +162,12 @@ def _floats_per_token(model: ModelConfig, engine: str, float16: bool) -> int:
     return attention + _wide_floats(model)
 
 
+def _made_again_per_token(model: ModelConfig, tokens: int) -> int:
+    """Elements of a block that the tape does not keep, if those of a replica's tokens are large."""
+    norms, activation = 2 * [model.d_model], model.ff_width
+    return sum(width for width in (*norms, activation) if _FLOAT * tokens * width >= LARGE)
+
+
 def _wide_floats(model: ModelConfig) -> int:
     """Elements in the wide part of a feed-forward layer for each token, before and after the activation."""
     return (3 if model.feed_forward == "swiglu" else 2) * model.ff_width
@@ -163,7 +180,8 @@ def _head_bytes(model: ModelConfig, tokens: int, replicas: int, engine: str) -> 
         from quanta_tissu.tisslm.ops.kernels.linear_cross_entropy import rows_at_a_time
 
         rows = min(rows, rows_at_a_time(vocab_size, _FLOAT))
-    return _FLOAT * (replicas * vocab_size * (rows + model.d_model) + tokens * model.d_model)
+    matrices = 1 if engine == "fast" else replicas  # gradients of the output matrix that are there at a time
+    return _FLOAT * (vocab_size * (replicas * rows + matrices * model.d_model) + tokens * model.d_model)
 
 
 def _left_in_groups() -> list[int | None]:
