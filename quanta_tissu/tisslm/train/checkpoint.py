@@ -109,13 +109,18 @@ class TrainerState:
             found = values.pop("format", None) if isinstance(values, dict) else None
         except ValueError as error:
             raise CheckpointError(f"{origin} is truncated or damaged: {error}", hint=_OLDER) from error
-        if found != FORMAT or set(values) != {f.name for f in fields(cls)}:
+        names = {f.name for f in fields(cls)}
+        if found != FORMAT or not names - _LATER <= set(values) <= names:
             raise CheckpointError(
-                f"{origin} has format {found!r} or fields that this version does not know; it reads {FORMAT!r}",
+                f"{origin} has format {found!r}, lacks fields, or has fields that this version does not know; "
+                f"it reads {FORMAT!r}",
                 hint="resume with the version of quanta-tissu that wrote it (see manifest.json)",
             )
         return cls(**values)
 
+
+# What the first checkpoints of this format do not have; its default is what they mean.
+_LATER = {"loss_scale", "loss_scale_good_steps"}
 
 _OLDER = "resume from an older checkpoint: --resume RUN/step-N"
 

@@ -88,9 +88,16 @@ def test_state_survives_json_exactly():
     assert TrainerState.from_json(state.to_json(), origin="x") == state
 
 
+def test_state_from_before_loss_scaling_has_none():
+    values = json.loads(TrainerState(3).to_json())
+    del values["loss_scale"], values["loss_scale_good_steps"]
+    assert TrainerState.from_json(json.dumps(values).encode(), origin="x") == TrainerState(3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda values: {name: values[name] for name in values if name != "step"}, "lacks fields"),
         (lambda values: {**values, "format": "tissu-trainer-9"}, "tissu-trainer-9"),
         (lambda values: {**values, "luck": 7}, "fields that this version does not know"),
         (lambda values: [1], "format None"),
