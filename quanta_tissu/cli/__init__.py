@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -18,4 +20,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = run(args)
     except KeyboardInterrupt:  # before there was anything to report it
         code = 130
+    if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+        # One of several processes that train together. PyTorch's threads of communication may outlive their group,
+        # and have been seen to abort an interpreter on its way out, which torchrun then reports as a failed run.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise SystemExit(code)

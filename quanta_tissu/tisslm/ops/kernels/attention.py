@@ -57,7 +57,7 @@ def forward(
     mask = _NO_MASK if key_mask is None else np.asarray(key_mask)
     y, lse = np.empty((B, T, H, E), q.dtype), np.empty((B, H, T), q.dtype)
     # Fewer queries than a tile has rows are not worth a copy of the keys.
-    run = _compiled(kernels.forward_few if T < TILE_ROWS and E % LANES == 0 else kernels.forward, q.dtype)
+    run = _compiled(kernels.attend_few if T < TILE_ROWS and E % LANES == 0 else kernels.attend, q.dtype)
     parts = partial(_parts, q.shape, k.shape, dropout, seed)
     if B * H * T * S <= _KEPT:
         parts = partial(iter, list(parts()))
@@ -85,7 +85,7 @@ def backward(saved: Any, dy: Float[np.ndarray, "B T H E"]) -> tuple[np.ndarray, 
     T, S = q.shape[1], k.shape[1]
     dy = _rows_without_gaps(dy)
     dq, dk, dv = _side_by_side(q, k, v)
-    run = _compiled(kernels.backward, q.dtype)
+    run = _compiled(kernels.attend_backward, q.dtype)
     for batch, heads, kv_heads, queries, keep in parts():
         run(
             q[batch, queries, heads],

@@ -57,7 +57,7 @@ _BLOCK_SIZE = 2**16
 
 
 @kernel
-def forward(
+def attend(
     q: Array,
     k: Array,
     v: Array,
@@ -115,7 +115,7 @@ def forward(
 
 
 @kernel
-def forward_few(
+def attend_few(
     q: Array,
     k: Array,
     v: Array,
@@ -129,7 +129,7 @@ def forward_few(
     keep: Array,
     kept: float,
 ) -> None:
-    """As `forward`, one query at a time and all heads together, for E a multiple of LANES.
+    """As `attend`, one query at a time and all heads together, for E a multiple of LANES.
 
     Keys and values are read once, in the order in which they lie in memory.
     """
@@ -175,7 +175,7 @@ def forward_few(
 
 
 @kernel
-def backward(
+def attend_backward(
     q: Array,
     k: Array,
     v: Array,
@@ -193,7 +193,7 @@ def backward(
     dk: Array,
     dv: Array,
 ) -> None:
-    """Write dq (B, T, H, E) and add to dk and dv (B, S, K, E); the rest as in `forward`."""
+    """Write dq (B, T, H, E) and add to dk and dv (B, S, K, E); the rest as in `attend`."""
     B, T, H, E = q.shape
     S, K = k.shape[1:3]
     real = q.dtype.type
