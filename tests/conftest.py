@@ -13,6 +13,9 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Markers of tests that need what a machine may not have or not allow.
+_MAY_SKIP = {"gpu", "netns"}
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 # No deadline: how long an example takes depends on what else the machine is doing.
@@ -30,7 +33,7 @@ if importlib.util.find_spec("beartype"):
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI nothing may be skipped but what needs a GPU: a skipped test proves nothing."""
+    """In CI nothing may be skipped but what a marker of `_MAY_SKIP` excuses: a skipped test proves nothing."""
     if IN_CI and not hasattr(session.config, "workerinput") and _skipped_in_ci(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -45,7 +48,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def _skipped_in_ci(config: pytest.Config) -> list[pytest.TestReport]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
+    return [report for report in reporter.stats.get("skipped", []) if not _MAY_SKIP & set(report.keywords)]
 
 
 def _unavailable(reason: str) -> None:

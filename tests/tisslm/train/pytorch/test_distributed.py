@@ -247,6 +247,7 @@ def two_hosts():
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+@pytest.mark.netns
 def test_two_hosts_meet_over_a_network(two_hosts, overrides, alone, torchrun, finish, tmp_path):
     run = tmp_path / "run"
     settings = arguments(overrides({**EVERYTHING, "torch.parallel": "fsdp"}), run)
