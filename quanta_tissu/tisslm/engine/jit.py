@@ -44,9 +44,9 @@ def kernel(function: Function) -> Function:
     """Compile a function with Numba at its first call with each combination of argument types.
 
     Kernels release Python's lock and run on one thread: replicas are what runs in parallel (see `threads.py`).
-    A kernel may call functions of its own file and the engine's extensions of Numba (`vector_math.py` and its
-    like); of no other file, because the cache would not notice that they change (see `kernel_cache.py`). Where no
-    cache folder is writable, kernels are compiled in every process.
+    A kernel may call kernels and extensions of Numba, of its own file and of others that its file imports at its
+    beginning: then the cache notices when they change (see `kernel_cache.py`). Where no cache folder is writable,
+    kernels are compiled in every process.
     """
     return _compile(function, _FAST_MATH)
 

@@ -7,6 +7,7 @@ is set, `__pycache__` beside the source, and a folder of the user's cache.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.registry import cpu_target
 
 _PACKAGE = Path(__file__).parents[1]
+
+_MAKES_CODE = re.compile(r"^from (numba\.extending|quanta_tissu\.tisslm\.engine\.jit) import", re.MULTILINE)
+_IMPORT = re.compile(r"^from quanta_tissu\.tisslm\.([\w.]+) import (\([^)]*\)|.+)$", re.MULTILINE)
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
@@ -33,7 +37,8 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         # Numba compares one stamp of the source file; there is no public way to add to it.
-        self._cache_file._source_stamp = _stamp(self._impl.locator)
+        source = Path(function.__code__.co_filename)
+        self._cache_file._source_stamp = _stamp(self._impl.locator, source)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled kernel for these argument types; None if it is not there, or damaged."""
@@ -92,7 +97,7 @@ def cache_state() -> CacheState:
         folder = Path(locator.get_cache_path())
         folders[folder] = True
         for index in folder.glob(f"{source.stem}.*.{python}.nbi"):
-            file = IndexDataCacheFile(str(folder), index.stem, _stamp(locator))
+            file = IndexDataCacheFile(str(folder), index.stem, _stamp(locator, source))
             try:
                 signatures = file._load_index()
             except Exception:  # damaged: as good as empty
@@ -103,9 +108,9 @@ def cache_state() -> CacheState:
 
 
 def _sources() -> Iterator[Path]:
-    """The files that define kernels."""
+    """The files that define kernels or extensions of Numba."""
     for path in sorted(_PACKAGE.rglob("*.py")):
-        if "engine.jit import" in path.read_text(encoding="utf-8"):
+        if _MAKES_CODE.search(path.read_text("utf-8")):
             yield path
 
 
@@ -117,15 +122,31 @@ def _locator(source: Path) -> Any:
     return next((locator for locator in choices if locator is not None), None)
 
 
-def _stamp(locator: Any) -> Any:
-    """What tells whether compiled code is that of the sources as they are now."""
-    return locator.get_source_stamp(), _shared_stamp()
+def _stamp(locator: Any, source: Path) -> Any:
+    """What tells whether the compiled kernels of a file are those of the sources as they are now."""
+    stats = [path.stat() for path in (_PACKAGE / "engine" / "jit.py", *compiled_into(source))]
+    return locator.get_source_stamp(), tuple((stat.st_mtime, stat.st_size) for stat in stats)
 
 
 @cache
-def _shared_stamp() -> tuple[tuple[float, int], ...]:
-    """The sources whose functions become part of the kernels' compiled code: the engine's extensions of Numba."""
-    engine = Path(__file__).parent
-    extensions = [path for path in sorted(engine.glob("*.py")) if "numba.extending" in path.read_text("utf-8")]
-    stats = [path.stat() for path in (engine / "jit.py", *extensions)]
-    return tuple((stat.st_mtime, stat.st_size) for stat in stats)
+def compiled_into(source: Path) -> tuple[Path, ...]:
+    """The other files whose functions may become part of a file's compiled kernels.
+
+    They are those with kernels or extensions of Numba among the files that it imports at its beginning, directly
+    or through others of that kind.
+    """
+    found: set[Path] = set()
+    unread = [source] if source.is_file() else []  # a notebook's cell is none
+    while unread:
+        imported = {path for path in _imported(unread.pop()) if _MAKES_CODE.search(path.read_text("utf-8"))}
+        unread += imported - found
+        found |= imported
+    return tuple(sorted(found - {source}))
+
+
+def _imported(source: Path) -> Iterator[Path]:
+    """The package's files that a file imports."""
+    for module, names in _IMPORT.findall(source.read_text("utf-8")):
+        path = _PACKAGE.joinpath(*module.split("."))
+        choices = [path, *(path / name for name in re.findall(r"\w+", names))]
+        yield from (file for choice in choices if (file := choice.with_suffix(".py")).is_file())

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quanta_tissu.tisslm.engine.jit import kernel
-from quanta_tissu.tisslm.engine.kernel_cache import KernelCache, cache_state
+from quanta_tissu.tisslm.engine.kernel_cache import KernelCache, cache_state, compiled_into
+from quanta_tissu.tisslm.ops.kernels import attention_kernels
 
 USE_A_KERNEL = """
     import numpy as np
@@ -23,9 +25,10 @@ USE_A_KERNEL = """
     state = cache_state()
     print(bool(heard), state.kernels, state.nbytes)
 """
-CHANGE_A_SHARED_SOURCE = """
+CHANGE_WHAT_IS_COMPILED_INTO_IT = """
     from quanta_tissu.tisslm.engine import kernel_cache
-    kernel_cache._shared_stamp = lambda: "changed"
+    from quanta_tissu.tisslm.engine import vector_math
+    kernel_cache.compiled_into = lambda source: (kernel_cache.Path(vector_math.__file__),)
 """
 
 
@@ -52,10 +55,16 @@ def test_the_cache_is_counted(run):
     assert run() == (False, 1, nbytes)
 
 
-def test_it_goes_stale_when_a_shared_source_changes(run):
+def test_it_goes_stale_when_what_is_compiled_into_it_changes(run):
     run()
-    compiled, kernels, _ = run(CHANGE_A_SHARED_SOURCE)
+    compiled, kernels, _ = run(CHANGE_WHAT_IS_COMPILED_INTO_IT)
     assert (compiled, kernels) == (True, 1)
+
+
+def test_what_is_compiled_into_a_kernel_is_what_its_file_imports():
+    names = [path.name for path in compiled_into(Path(attention_kernels.__file__))]
+    assert names == ["panels.py", "simd.py", "vector_math.py"]  # the last by way of the others
+    assert compiled_into(Path("<cell 7>")) == ()
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])

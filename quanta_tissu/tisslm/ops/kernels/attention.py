@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from quanta_tissu.tisslm.engine.simd import LANES, TILE_ROWS
+from quanta_tissu.tisslm.engine.simd import LANES
 from quanta_tissu.tisslm.ops.kernels import attention_kernels as kernels
 from quanta_tissu.tisslm.ops.random import keep_mask_in_parts
 
@@ -24,18 +24,13 @@ Array = NDArray[Any]
 # Random numbers drawn at a time for dropout, and how many bytes of the mask are kept for backward at most.
 _DRAWN, _KEPT = 2**20, 2**24
 
-_NO_MASK = np.empty((0, 0), np.bool_)
-_KEEP_ALL = np.empty((0, 0, 0, 0), np.bool_)
-
 
 class _Part(NamedTuple):
-    """What one call of a kernel works on: slices of the batch, the heads and the queries, and weights to keep."""
+    """What one call of a kernel works on: where in arrays (B, T, H, ...) and (B, S, K, E), and how it weighs."""
 
-    batch: slice
-    heads: slice
-    kv_heads: slice
-    queries: slice
-    keep: Array
+    queries: tuple[slice, slice, slice]
+    keys: tuple[slice, slice, slice]
+    weighting: kernels.Weighting
 
 
 def forward(
@@ -53,84 +48,80 @@ def forward(
     """As `ops/attention.py`."""
     (B, T, H, E), S = q.shape, k.shape[1]
     q, k, v = _rows_without_gaps(q), _rows_without_gaps(k), _rows_without_gaps(v)
-    scale = 1 / math.sqrt(E) if scale is None else scale
-    mask = _NO_MASK if key_mask is None else np.asarray(key_mask)
-    y, lse = np.empty((B, T, H, E), q.dtype), np.empty((B, H, T), q.dtype)
-    # Fewer queries than a tile has rows are not worth a copy of the keys.
-    run = _compiled(kernels.attend_few if T < TILE_ROWS and E % LANES == 0 else kernels.attend, q.dtype)
-    parts = partial(_parts, q.shape, k.shape, dropout, seed)
+    y = np.empty((B, T, H, E), q.dtype)
+    lse = np.empty((B, H, T), q.dtype).swapaxes(1, 2)  # the rows of a head are written one after the other
+    weighting = kernels.Weighting(
+        position=S - T,
+        scale=1 / math.sqrt(E) if scale is None else scale,
+        causal=causal,
+        window=window or 0,
+        mask=kernels.NO_MASK if key_mask is None else np.asarray(key_mask),
+        keep=kernels.KEEP_ALL,
+        kept=1 / (1 - dropout),
+    )
+    parts = partial(_parts, q.shape, k.shape, weighting, dropout, seed)
     if B * H * T * S <= _KEPT:
         parts = partial(iter, list(parts()))
-    for batch, heads, kv_heads, queries, keep in parts():
-        run(
-            q[batch, queries, heads],
-            k[batch, :, kv_heads],
-            v[batch, :, kv_heads],
-            y[batch, queries, heads],
-            lse[batch, heads, queries],
-            S - T + queries.start,
-            scale,
-            causal,
-            window or 0,
-            mask[batch],
-            keep,
-            1 / (1 - dropout),
-        )
-    return y, (q, k, v, y, lse, scale, causal, window, mask, dropout, parts)
+    run = _compiled(kernels.attend_once if T == 1 and E % LANES == 0 else kernels.attend, q.dtype)
+    for queries, keys, weighting in parts():
+        run(q[queries], k[keys], v[keys], y[queries], lse[queries], weighting)
+    return y, (q, k, v, y, lse, parts)
 
 
 def backward(saved: Any, dy: Float[np.ndarray, "B T H E"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `ops/attention.py`."""
-    q, k, v, y, lse, scale, causal, window, mask, dropout, parts = saved
-    T, S = q.shape[1], k.shape[1]
+    q, k, v, y, lse, parts = saved
     dy = _rows_without_gaps(dy)
     dq, dk, dv = _side_by_side(q, k, v)
     run = _compiled(kernels.attend_backward, q.dtype)
-    for batch, heads, kv_heads, queries, keep in parts():
-        run(
-            q[batch, queries, heads],
-            k[batch, :, kv_heads],
-            v[batch, :, kv_heads],
-            y[batch, queries, heads],
-            lse[batch, heads, queries],
-            dy[batch, queries, heads],
-            S - T + queries.start,
-            scale,
-            causal,
-            window or 0,
-            mask[batch],
-            keep,
-            1 / (1 - dropout),
-            dq[batch, queries, heads],
-            dk[batch, :, kv_heads],
-            dv[batch, :, kv_heads],
-        )
+    for queries, keys, weighting in parts():
+        given = q[queries], k[keys], v[keys], y[queries], lse[queries], dy[queries]
+        run(*given, dq[queries], dk[keys], dv[keys], weighting)
     return dq, dk, dv
 
 
 def _parts(
-    q_shape: tuple[int, ...], k_shape: tuple[int, ...], dropout: float, seed: tuple[int, ...] | None
+    q_shape: tuple[int, ...],
+    k_shape: tuple[int, ...],
+    weighting: kernels.Weighting,
+    dropout: float,
+    seed: tuple[int, ...] | None,
 ) -> Iterator[_Part]:
     """All at once; with dropout as many heads or queries as weights are drawn at a time, in the order of the mask.
 
     For long sequences the mask is drawn again in backward: to keep it would take memory that grows with T².
+
+    Args:
+        q_shape: B, T, H and E.
+        k_shape: B, S, K and E.
+        weighting: That of the whole, nothing dropped yet.
+        dropout: Probability of dropping a weight.
+        seed: Seed of the dropped weights.
+
+    Raises:
+        ValueError: There is dropout but no seed.
     """
     (B, T, H, _), (_, S, K, _) = q_shape, k_shape
-    everything = slice(0, B), slice(0, H), slice(0, K), slice(0, T)
     if not dropout:
-        yield _Part(*everything, _KEEP_ALL)
+        everything = slice(None), slice(None), slice(None)
+        yield _Part(everything, everything, weighting)
         return
     if seed is None:
         raise ValueError("attention with dropout needs a seed")
     draw = keep_mask_in_parts(dropout, seed)
     heads, rows = (H, T) if H * T * S <= _DRAWN else (1, max(1, _DRAWN // S))
     for b in range(B):
+        batch = slice(b, b + 1)
         for h in range(0, H, heads):
             kv_heads = slice(0, K) if heads == H else slice(h * K // H, h * K // H + 1)
             for start in range(0, T, rows):
                 queries = slice(start, min(start + rows, T))
-                keep = draw((1, heads, queries.stop - start, S))
-                yield _Part(slice(b, b + 1), slice(h, h + heads), kv_heads, queries, keep)
+                some = weighting._replace(
+                    position=weighting.position + start,
+                    mask=weighting.mask[batch],
+                    keep=draw((1, heads, queries.stop - start, S)),
+                )
+                yield _Part((batch, queries, slice(h, h + heads)), (batch, slice(None), kv_heads), some)
 
 
 def _side_by_side(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
@@ -154,17 +145,18 @@ def _compiled(function: Callable[..., None], dtype: np.dtype[Any]) -> Callable[.
     """
     from numba import types
 
-    dimensions = {"lse": 3, "mask": 2}
-    numbers = {"position": types.int64, "window": types.int64, "causal": types.boolean}
-    numbers |= {"scale": types.float64, "kept": types.float64}
     real = types.float32 if dtype == np.float32 else types.float64
 
-    def kind(name: str) -> Any:
-        element = types.boolean if name in ("mask", "keep") else real
-        return numbers.get(name) or types.Array(element, dimensions.get(name, 4), "A")
+    def array(element: Any, dimensions: int) -> Any:
+        return types.Array(element, dimensions, "A")
 
+    kinds = {"position": types.int64, "window": types.int64, "causal": types.boolean}
+    kinds |= {"scale": types.float64, "kept": types.float64}
+    kinds |= {"mask": array(types.boolean, 2), "keep": array(types.boolean, 4), "lse": array(real, 3)}
+    kinds["weighting"] = types.NamedTuple([kinds[name] for name in kernels.Weighting._fields], kernels.Weighting)
     compiled: Any = function
-    result: Callable[..., None] = compiled.compile(types.void(*map(kind, signature(compiled.py_func).parameters)))
+    parameters = [kinds.get(name, array(real, 4)) for name in signature(compiled.py_func).parameters]
+    result: Callable[..., None] = compiled.compile(types.void(*parameters))
     return result
 
 

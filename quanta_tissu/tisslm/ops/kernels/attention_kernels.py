@@ -18,7 +18,7 @@ of scores beyond what its query sees, up to the end of its tile, is set to -∞,
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,29 +56,47 @@ _BLOCK = 64
 _BLOCK_SIZE = 2**16
 
 
-@kernel
-def attend(
-    q: Array,
-    k: Array,
-    v: Array,
-    y: Array,
-    lse: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
-) -> None:
-    """Write y (B, T, H, E) and lse (B, H, T) for q (B, T, H, E), k and v (B, S, K, E).
+class Weighting(NamedTuple):
+    """How scores become weights; a tuple that a kernel can make, too.
 
-    The first query stands at `position`; window 0 is none; mask (B, S) and keep (B, H, T, S) are empty if there is
-    none; what is kept is multiplied by `kept`.
+    Attributes:
+        position: Position of the first query among the S keys.
+        scale: Factor of the scores.
+        causal: See no later position than one's own.
+        window: See this many last positions only; 0 for all.
+        mask: True where a key may be attended to (B, S); `NO_MASK` for everywhere.
+        keep: Weights that are not dropped (B, H, T, S); `KEEP_ALL` for all.
+        kept: What is not dropped is multiplied by this.
+    """
+
+    position: int
+    scale: float
+    causal: bool
+    window: int
+    mask: Array
+    keep: Array
+    kept: float
+
+
+NO_MASK = np.empty((0, 0), np.bool_)
+KEEP_ALL = np.empty((0, 0, 0, 0), np.bool_)
+
+
+@kernel
+def attend(q: Array, k: Array, v: Array, y: Array, lse: Array, weighting: Weighting) -> None:
+    """Write y (B, T, H, E) and lse (B, T, H) for q (B, T, H, E), k and v (B, S, K, E).
+
+    Another kernel may call it, for some sequences and heads of larger arrays: the last axes have no gaps, other
+    strides are free, and query head h reads key-value head h // (H/K) of what is given.
+
+        attend(q[:, :, 0:3], k[:, :, 0:1], v[:, :, 0:1], y[:, :, 0:3], lse[:, :, 0:3],
+               Weighting(position, scale, True, 0, NO_MASK, KEEP_ALL, 1.0))
     """
     B, T, H, E = q.shape
     S, K = k.shape[1:3]
     real = q.dtype.type
+    scale, kept = real(weighting.scale), real(weighting.kept)
+    mask, keep = weighting.mask, weighting.keep
     width, length = whole(E, LANES), whole(S, LANES)
     rows = min(_BLOCK, max(LANES, _BLOCK_SIZE // max(length, 1) // LANES * LANES), whole(T, TILE_ROWS))
     keys, values = new_panels(S, E, q), new_panels(width, S, q)
@@ -91,8 +109,8 @@ def attend(
                 copy_to_panels(v[b, :, h // (H // K)], real(1), values)
             for i0 in range(0, T, rows):
                 n = min(rows, T - i0)
-                tiles = _visible(position + i0, n, S, causal, window, starts, ends)
-                copy_scaled(q[b, i0 : i0 + n, h], real(scale), some_q)
+                tiles = _visible(weighting, i0, n, S, starts, ends)
+                copy_scaled(q[b, i0 : i0 + n, h], scale, some_q)
                 j0 = starts[0] // LANES * LANES
                 _scores(some_q, keys, starts, ends, tiles, j0, ends[n - 1], p)
                 for i in range(n):
@@ -100,10 +118,10 @@ def attend(
                     if mask.size > 0:
                         _hide(p[i], mask[b], j0, starts[i], ends[i])
                     largest, total = _softmax(p, i, first, last, starts[i] - j0, ends[i] - j0)
-                    lse[b, h, i0 + i] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
+                    lse[b, i0 + i, h] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
                     one_over_sum[i] = real(1) / total if total != 0 else real(0)
                     if keep.size > 0:
-                        _drop(p[i], keep[b, h, i0 + i], j0, starts[i], ends[i], real(kept))
+                        _drop(p[i], keep[b, h, i0 + i], j0, starts[i], ends[i], kept)
                 for e in range(0, width, LANES):
                     panel = values[e // LANES]
                     for i in range(0, tiles, TILE_ROWS):
@@ -115,63 +133,51 @@ def attend(
 
 
 @kernel
-def attend_few(
-    q: Array,
-    k: Array,
-    v: Array,
-    y: Array,
-    lse: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
-) -> None:
-    """As `attend`, one query at a time and all heads together, for E a multiple of LANES.
+def attend_once(q: Array, k: Array, v: Array, y: Array, lse: Array, weighting: Weighting) -> None:
+    """As `attend`, for one query (T = 1) and E a multiple of LANES: all heads together.
 
-    Keys and values are read once, in the order in which they lie in memory.
+    Keys are not worth a copy then: they and the values are read once, in the order in which they lie in memory.
     """
-    B, T, H, E = q.shape
+    B, _, H, E = q.shape
     S, K = k.shape[1:3]
     G = H // K
     real = q.dtype.type
+    scale, kept = real(weighting.scale), real(weighting.kept)
+    mask, keep = weighting.mask, weighting.keep
     p = _zeros(H, whole(S, LANES) + LANES, q)  # rows of 2^n numbers would share a place in the cache
     starts, ends = np.zeros(TILE_ROWS, np.int64), np.zeros(TILE_ROWS, np.int64)
+    _visible(weighting, 0, 1, S, starts, ends)
+    start, end = starts[0], ends[0]
     for b in range(B):
-        for i in range(T):
-            _visible(position + i, 1, S, causal, window, starts, ends)
-            start, end = starts[0], ends[0]
-            some_q, some_y = q[b, i], y[b, i]
+        some_q, some_y = q[b, 0], y[b, 0]
+        for j in range(start, end):
+            some_k = k[b, j]
+            for n in range(K):
+                for h in range(n * G, (n + 1) * G):
+                    score = broadcast(real(0))
+                    for e in range(0, E, LANES):
+                        score = score + load(some_q, h, e) * load(some_k, n, e)
+                    p[h, j] = scale * sum_of(score)
+        for h in range(H):
+            if mask.size > 0:
+                _hide(p[h], mask[b], 0, start, end)
+            largest, total = _softmax(p, h, start // LANES * LANES, whole(end, LANES), start, end)
+            lse[b, 0, h] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
+            if keep.size > 0:
+                _drop(p[h], keep[b, h, 0], 0, start, end, kept)
             for j in range(start, end):
-                some_k = k[b, j]
-                for n in range(K):
-                    for h in range(n * G, (n + 1) * G):
-                        score = broadcast(real(0))
-                        for e in range(0, E, LANES):
-                            score = score + load(some_q, h, e) * load(some_k, n, e)
-                        p[h, j] = real(scale) * sum_of(score)
-            for h in range(H):
-                if mask.size > 0:
-                    _hide(p[h], mask[b], 0, start, end)
-                largest, total = _softmax(p, h, start // LANES * LANES, whole(end, LANES), start, end)
-                lse[b, h, i] = largest + real(math.log(total)) if total != 0 else real(-np.inf)
-                if keep.size > 0:
-                    _drop(p[h], keep[b, h, i], 0, start, end, real(kept))
-                for j in range(start, end):
-                    p[h, j] *= real(1) / total if total != 0 else real(0)
-                for e in range(0, E, LANES):
-                    store(some_y, h, e, broadcast(real(0)))
-            for j in range(start // 4 * 4, end, 4):  # weights next to those from start to end are zero
-                v0, v1 = v[b, j], v[b, min(j + 1, end - 1)]
-                v2, v3 = v[b, min(j + 2, end - 1)], v[b, min(j + 3, end - 1)]
-                for n in range(K):
-                    for h in range(n * G, (n + 1) * G):
-                        for e in range(0, E, LANES):
-                            some = load(some_y, h, e) + load(v0, n, e) * p[h, j] + load(v1, n, e) * p[h, j + 1]
-                            some = some + load(v2, n, e) * p[h, j + 2] + load(v3, n, e) * p[h, j + 3]
-                            store(some_y, h, e, some)
+                p[h, j] *= real(1) / total if total != 0 else real(0)
+            for e in range(0, E, LANES):
+                store(some_y, h, e, broadcast(real(0)))
+        for j in range(start // 4 * 4, end, 4):  # weights next to those from start to end are zero
+            v0, v1 = v[b, j], v[b, min(j + 1, end - 1)]
+            v2, v3 = v[b, min(j + 2, end - 1)], v[b, min(j + 3, end - 1)]
+            for n in range(K):
+                for h in range(n * G, (n + 1) * G):
+                    for e in range(0, E, LANES):
+                        some = load(some_y, h, e) + load(v0, n, e) * p[h, j] + load(v1, n, e) * p[h, j + 1]
+                        some = some + load(v2, n, e) * p[h, j + 2] + load(v3, n, e) * p[h, j + 3]
+                        store(some_y, h, e, some)
 
 
 @kernel
@@ -182,21 +188,17 @@ def attend_backward(
     y: Array,
     lse: Array,
     dy: Array,
-    position: int,
-    scale: float,
-    causal: bool,
-    window: int,
-    mask: Array,
-    keep: Array,
-    kept: float,
     dq: Array,
     dk: Array,
     dv: Array,
+    weighting: Weighting,
 ) -> None:
     """Write dq (B, T, H, E) and add to dk and dv (B, S, K, E); the rest as in `attend`."""
     B, T, H, E = q.shape
     S, K = k.shape[1:3]
     real = q.dtype.type
+    scale, kept = real(weighting.scale), real(weighting.kept)
+    mask, keep = weighting.mask, weighting.keep
     width, rows = whole(E, LANES), min(_BLOCK, whole(T, TILE_ROWS))
     keys_t, values_t, keys = new_panels(S, E, q), new_panels(S, E, q), new_panels(width, S, q)
     sum_dk, sum_dv = _zeros(whole(S, TILE_ROWS), width, q), _zeros(whole(S, TILE_ROWS), width, q)
@@ -209,13 +211,13 @@ def attend_backward(
             if h % (H // K) == 0:
                 copy_to_transposed_panels(k[b, :, kv_head], keys_t)
                 copy_to_transposed_panels(v[b, :, kv_head], values_t)
-                copy_to_panels(k[b, :, kv_head], real(scale), keys)
+                copy_to_panels(k[b, :, kv_head], scale, keys)
                 sum_dk[:] = real(0)
                 sum_dv[:] = real(0)
             for i0 in range(0, T, rows):
                 n = min(rows, T - i0)
-                tiles = _visible(position + i0, n, S, causal, window, starts, ends)
-                copy_scaled(q[b, i0 : i0 + n, h], real(scale), some_q)
+                tiles = _visible(weighting, i0, n, S, starts, ends)
+                copy_scaled(q[b, i0 : i0 + n, h], scale, some_q)
                 copy_scaled(dy[b, i0 : i0 + n, h], real(1), some_dy)
                 some_dq[:] = real(0)
                 for i in range(n):
@@ -232,11 +234,11 @@ def attend_backward(
                         if mask.size > 0:
                             _hide(p[i], mask[b], j0, start, end)
                         if keep.size > 0:
-                            _drop(ds[i], keep[b, h, i0 + i], j0, start, end, real(kept))
-                        some_lse = lse[b, h, i0 + i]
+                            _drop(ds[i], keep[b, h, i0 + i], j0, start, end, kept)
+                        some_lse = lse[b, i0 + i, h]
                         _softmax_backward(p, ds, i, first, last, starts[i] - j0, ends[i] - j0, some_lse, along[i])
                         if keep.size > 0:
-                            _drop(p[i], keep[b, h, i0 + i], j0, start, end, real(kept))
+                            _drop(p[i], keep[b, h, i0 + i], j0, start, end, kept)
                     for e in range(0, width, LANES):
                         for i in range(0, tiles, TILE_ROWS):
                             first = max(starts[i] // LANES * LANES, j0)
@@ -258,17 +260,17 @@ def _zeros(rows: int, columns: int, like: Array) -> Array:
 
 
 @kernel
-def _visible(position: int, n: int, keys: int, causal: bool, window: int, starts: Array, ends: Array) -> Any:
-    """Write the range of keys that each of n queries sees by position; give n rounded up to whole tiles.
+def _visible(weighting: Weighting, i0: int, n: int, keys: int, starts: Array, ends: Array) -> Any:
+    """Write the range of keys that queries i0 to i0 + n see by position; give n rounded up to whole tiles.
 
     The rows that fill the last tile repeat the last query's, so that a tile's keys are those from its first row's
     start to its last row's end.
     """
     tiles = whole(n, TILE_ROWS)
     for i in range(tiles):
-        at = position + min(i, n - 1)
-        ends[i] = max(0, min(keys, at + 1)) if causal else keys
-        starts[i] = min(ends[i], max(0, at - window + 1)) if window > 0 else 0
+        at = weighting.position + i0 + min(i, n - 1)
+        ends[i] = max(0, min(keys, at + 1)) if weighting.causal else keys
+        starts[i] = min(ends[i], max(0, at - weighting.window + 1)) if weighting.window > 0 else 0
     return tiles
 
 

@@ -15,8 +15,10 @@ import pytest
 
 from quanta_tissu.errors import DataError
 from quanta_tissu.tisslm.engine.gradient import dense
+from quanta_tissu.tisslm.engine.jit import kernel
 from quanta_tissu.tisslm.ops import REGISTRY
 from quanta_tissu.tisslm.ops.kernels import attention as fast_attention
+from quanta_tissu.tisslm.ops.kernels.attention_kernels import KEEP_ALL, NO_MASK, Weighting, attend
 
 RNG_SEED = 5
 TOLERANCE = {np.float64: 1e-12, np.float32: 4e-6}
@@ -111,7 +113,7 @@ def test_attention_with_padding_in_blocks(window, dtype):
 @pytest.mark.parametrize("E", [1, 15, 16, 17, 40])
 @pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 17, 64, 65])
 def test_attention_at_the_edges_of_tiles_and_blocks(T, E, dtype):
-    """Heads that are no whole vectors, queries that are no whole tiles, few queries (their own kernel)."""
+    """Heads that are no whole vectors, queries that are no whole tiles, one query (a kernel of its own)."""
     rng = np.random.default_rng(RNG_SEED)
     inputs = [rng.normal(size=shape) for shape in ((2, T, 6, E), (2, T + 30, 3, E), (2, T + 30, 3, E))]
     key_mask = np.arange(T + 30) >= np.array([[0], [20]])
@@ -170,6 +172,32 @@ def test_attention_reads_pieces_of_a_packed_projection_in_place(dtype):
     dy = np.ones_like(y)
     for d, d_apart in zip(fast.backward(saved, dy), fast.backward(saved_apart, dy), strict=True):
         np.testing.assert_allclose(d, d_apart, rtol=0, atol=TOLERANCE[dtype])
+
+
+@kernel
+def attend_to_a_group(q, k, v, y, lse, first, last):
+    """As a kernel of a whole model calls it: the query heads first to last, which read one key-value head."""
+    group = first // (last - first)
+    weighting = Weighting(k.shape[1] - q.shape[1], 0.5, True, 0, NO_MASK, KEEP_ALL, 1.0)
+    attend(
+        q[:, :, first:last],
+        k[:, :, group : group + 1],
+        v[:, :, group : group + 1],
+        y[:, :, first:last],
+        lse[:, :, first:last],
+        weighting,
+    )
+
+
+@dtypes
+def test_attention_can_be_called_by_other_kernels_for_some_heads(dtype):
+    rng = np.random.default_rng(RNG_SEED)
+    q, k, v = (rng.normal(size=shape).astype(dtype) for shape in ((2, 9, 6, 20), (2, 30, 2, 20), (2, 30, 2, 20)))
+    y, lse = np.zeros_like(q), np.zeros(q.shape[:3], dtype)
+    for first in (0, 3):
+        attend_to_a_group(q, k, v, y, lse, first, first + 3)
+    expected, _ = REGISTRY["attention"].readable.forward(q, k, v, scale=0.5)
+    assert np.max(np.abs(y - expected)) <= TOLERANCE[dtype] * np.max(np.abs(expected))
 
 
 def test_attention_with_dropout_needs_a_seed():
