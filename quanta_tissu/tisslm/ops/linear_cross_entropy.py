@@ -23,10 +23,7 @@ def forward(
     weight: Float[np.ndarray, "V D"],
     *,
     targets: Int[np.ndarray, "*N"],
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    denominator: float | int | None = None,
+    **terms: Any,
 ) -> tuple[Float[np.ndarray, ""], Any]:
     """Compute L = cross_entropy(z) of the logits z[n, v] = Σ_d x[n, d] W[v, d].
 
@@ -34,10 +31,7 @@ def forward(
         x: Hidden states.
         weight: Output matrix W, one row per token of the vocabulary.
         targets: The true token of each row.
-        ignore_index: As in `cross_entropy`, like everything below.
-        label_smoothing: ε.
-        z_loss: z.
-        denominator: Divide the sum of the rows by this; by default by the number of rows that are not ignored.
+        terms: `ignore_index`, `label_smoothing`, `z_loss` and `denominator`, as in `cross_entropy`.
 
     Returns:
         A scalar; zero if all rows are ignored.
@@ -45,14 +39,7 @@ def forward(
     Raises:
         DataError: A target is neither a token nor `ignore_index`.
     """
-    loss, saved_by_loss = cross_entropy.readable.forward(
-        x @ weight.T,
-        targets=targets,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss,
-        denominator=denominator,
-    )
+    loss, saved_by_loss = cross_entropy.readable.forward(x @ weight.T, targets=targets, **terms)
     return loss, (x, weight, saved_by_loss)
 
 

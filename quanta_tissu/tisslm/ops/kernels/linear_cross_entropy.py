@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.gradient import Gradient, RowGradient
 from quanta_tissu.tisslm.engine.memory import scratch
-from quanta_tissu.tisslm.ops.kernels.cross_entropy import become_gradients, losses, prepare
+from quanta_tissu.tisslm.ops.kernels.cross_entropy import Terms, become_gradients, losses, prepare
 from quanta_tissu.tisslm.ops.kernels.layout import rows
 
 Array = NDArray[Any]
@@ -35,12 +35,9 @@ def forward(
     weight: Float[np.ndarray, "V D"],
     *,
     targets: Int[np.ndarray, "*N"],
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    denominator: float | int | None = None,
+    **terms: Any,
 ) -> tuple[Float[np.ndarray, ""], Any]:
-    """As `ops/linear_cross_entropy.py`."""
+    """As `ops/linear_cross_entropy.py`; `terms` are those of `prepare`."""
     dweight = np.empty(weight.shape, weight.dtype)
 
     def collect(span: slice, dlogits: Array, part: Array) -> None:
@@ -52,8 +49,7 @@ def forward(
 
     if not targets.size:
         dweight.fill(0)
-    settings = _Settings(ignore_index, label_smoothing, z_loss, denominator)
-    loss, dx = _both_passes(x, weight, targets, settings, 1.0, collect)
+    loss, dx = _both_passes(x, weight, prepare(targets, len(weight), **terms), 1.0, collect)
     return loss, (dx, dweight)
 
 
@@ -70,10 +66,7 @@ def differentiate(
     d_output: float,
     receive: Callable[[int, Gradient], None],
     targets: Int[np.ndarray, "*N"],
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    denominator: float | int | None = None,
+    **terms: Any,
 ) -> Float[np.ndarray, ""]:
     """Both passes, without an array as large as the weight: its gradient is handed on some rows at a time."""
 
@@ -83,8 +76,7 @@ def differentiate(
             dweight = dlogits[:, block].T @ part
             receive(1, RowGradient(block, dweight, len(weight)) if len(blocks) > 1 else dweight)
 
-    settings = _Settings(ignore_index, label_smoothing, z_loss, denominator)
-    loss, dx = _both_passes(x, weight, targets, settings, d_output, hand_on)
+    loss, dx = _both_passes(x, weight, prepare(targets, len(weight), **terms), d_output, hand_on)
     receive(0, dx)
     return loss
 
@@ -94,53 +86,37 @@ def value(
     weight: Float[np.ndarray, "V D"],
     *,
     targets: Int[np.ndarray, "*N"],
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    denominator: float | int | None = None,
+    **terms: Any,
 ) -> Float[np.ndarray, ""]:
     """The loss alone, for a third of the products."""
-    x_rows = rows(x)
-    tokens, scale = prepare(targets, ignore_index, denominator, len(weight))
-    loss = 0.0
+    x_rows, prepared, loss = rows(x), prepare(targets, len(weight), **terms), 0.0
     for span in _spans(x_rows, weight):
-        logits, chunk = _logits(x_rows[span], weight), tokens[span]
-        largest, log_sum = np.empty(len(chunk), x.dtype), np.empty(len(chunk), x.dtype)
-        loss += losses(logits, chunk, ignore_index, label_smoothing, z_loss, largest, log_sum)
-    return np.asarray(loss * scale, x.dtype)
-
-
-class _Settings(NamedTuple):
-    """The attributes, as `ops/cross_entropy.py` explains them."""
-
-    ignore_index: int
-    label_smoothing: float
-    z_loss: float
-    denominator: float | int | None
+        loss += losses(_logits(x_rows[span], weight), _of_rows(prepared, span))[0]
+    return np.asarray(loss * prepared.scale, x.dtype)
 
 
 def _both_passes(
     x: Array,
     weight: Array,
-    targets: Array,
-    settings: _Settings,
+    terms: Terms,
     d_loss: float,
     use: Callable[[slice, Array, Array], None],
 ) -> tuple[Array, Array]:
     """The loss and dx; `use(span, dlogits, x[span])` sees all that dW is made of, some rows after the other."""
-    ignore_index, label_smoothing, z_loss, denominator = settings
     x_rows, dx = rows(x), np.empty(x.shape, x.dtype)
-    dx_rows = dx.reshape(x_rows.shape)
-    tokens, scale = prepare(targets, ignore_index, denominator, len(weight))
-    d_scale, loss = scale * d_loss, 0.0
+    dx_rows, loss = dx.reshape(x_rows.shape), 0.0
     for span in _spans(x_rows, weight):
-        logits, chunk = _logits(x_rows[span], weight), tokens[span]
-        largest, log_sum = np.empty(len(chunk), x.dtype), np.empty(len(chunk), x.dtype)
-        loss += losses(logits, chunk, ignore_index, label_smoothing, z_loss, largest, log_sum)
-        become_gradients(logits, largest, log_sum, chunk, ignore_index, label_smoothing, z_loss, d_scale)
+        logits, some = _logits(x_rows[span], weight), _of_rows(terms, span)
+        part, largest, log_sum = losses(logits, some)
+        loss += part
+        become_gradients(logits, largest, log_sum, some, d_loss)
         np.matmul(logits, weight, out=dx_rows[span])
         use(span, logits, x_rows[span])
-    return np.asarray(loss * scale, x.dtype), dx
+    return np.asarray(loss * terms.scale, x.dtype), dx
+
+
+def _of_rows(terms: Terms, span: slice) -> Terms:
+    return terms._replace(tokens=terms.tokens[span])
 
 
 def rows_at_a_time(vocab_size: int, itemsize: int) -> int:
