@@ -42,7 +42,9 @@ _CHARACTERS = 96
     help="Write a page with charts and a flame graph there, and what cProfile and tracemalloc say.",
 )
 @click.option(
-    "--engine", type=click.Choice(["fast", "reference"]), help="What runs the operations  [default: the settings']"
+    "--engine",
+    type=click.Choice(["fast", "reference"]),
+    help="What runs the operations  [default: as train and generate]",
 )
 @click.option(
     "--set",
@@ -80,11 +82,16 @@ def command(
     from quanta_tissu.tisslm import engine as engines
     from quanta_tissu.tisslm.inspect.profile import measure_machine, profile
 
+    if what == "train" and engine is not None:
+        overrides += (f"train.engine={engine}",)
     config, decoder = _model(checkpoint, config_file, preset, overrides)
-    runs_on = engines.get(engine or config.train.engine)
+    if what == "train":
+        runs_on = engines.get(config.train.engine)
+    else:  # like `tissu generate`, which runs a model on any engine, whichever trained it
+        runs_on = engines.current() if engine is None else engines.get(engine)
     if runs_on.name == "torch":
         raise ConfigError(
-            "the profile sees the operations of the NumPy engines, not those of the torch engine",
+            "train.engine = torch: the profile sees the operations of the NumPy engines only",
             hint="choose --engine fast; for PyTorch there is torch.profiler",
         )
     if out is not None:

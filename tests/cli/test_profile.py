@@ -84,7 +84,7 @@ def test_files_for_a_closer_look(tissu, tmp_path, what):
     assert {path.name for path in out.iterdir()} == names
     assert all(path.stat().st_size > 50 for path in out.iterdir())
     assert json.loads((out / "profile.json").read_text())["workload"]
-    assert "MainThread" in (out / "profile.html").read_text()
+    assert "all threads" in (out / "profile.html").read_text()  # the root of the flame graph
 
 
 class TestRefusals:
@@ -123,6 +123,42 @@ class TestRefusals:
         outcome = tissu("profile", "--set", "train.engine=torch")
         assert outcome.code == 2
         assert "torch.profiler" in outcome.err
+        assert "--engine fast" in outcome.err
+
+    def test_what_only_the_torch_engine_knows(self, tissu):
+        outcome = tissu("profile", "--engine", "fast", "--set", "train.precision=bfloat16")
+        assert outcome.code == 2
+        assert "bfloat16" in outcome.err
+
+
+class TestCheckpointsOfOtherEngines:
+    """What trained a model does not matter to generation; a training step is the NumPy engines' own."""
+
+    @pytest.fixture(params=["train.engine=torch", "train.precision=float16"])
+    def trained_otherwise(self, request, checkpoint, tmp_path):
+        """The checkpoint, as if it had been trained with another setting."""
+        from quanta_tissu.tisslm.config.load import load_config
+        from quanta_tissu.tisslm.language_model import LanguageModel
+
+        model = LanguageModel.load(checkpoint)
+        config = load_config(None, None, [request.param, "train.batch_size=4"], environ={})
+        folder = tmp_path / "best"
+        LanguageModel(model.decoder, model.tokenizer, config).save(folder)
+        return folder
+
+    def test_they_generate(self, tissu, trained_otherwise):
+        outcome = tissu("profile", str(trained_otherwise), "--what", "generate", "--steps", "1", "--json")
+        assert outcome.code == 0, outcome.err
+        assert json.loads(outcome.out)["engine"] in ("fast", "reference")
+
+    def test_their_training_is_refused_with_what_to_add(self, tissu, trained_otherwise):
+        assert tissu("profile", str(trained_otherwise)).code == 2
+
+    def test_what_the_refusal_says_to_add_is_enough(self, tissu, trained_otherwise):
+        add = ["--engine", "fast", "--set", "train.precision=float32"]
+        outcome = tissu("profile", str(trained_otherwise), "--steps", "1", *add, "--json")
+        assert outcome.code == 0, outcome.err
+        assert json.loads(outcome.out)["engine"] == "fast"
 
 
 @pytest.mark.parametrize(
