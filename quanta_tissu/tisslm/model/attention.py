@@ -53,11 +53,9 @@ class SelfAttention:
         """(B, T, D) → (B, T, D)."""
         config = self.config
         batch, time = x.shape[:2]
-        q, k, v = ops.split(self.qkv(x, run), sizes=self.qkv.outputs)
-        q = ops.reshape(q, shape=(batch, time, config.n_heads, config.head_dim))
-        k = ops.reshape(k, shape=(batch, time, config.kv_heads, config.head_dim))
-        v = ops.reshape(v, shape=(batch, time, config.kv_heads, config.head_dim))
-        q, k = self.positions.rotate(q, run), self.positions.rotate(k, run)
+        packed = ops.reshape(self.qkv(x, run), shape=(batch, time, -1, config.head_dim))
+        packed = self.positions.rotate(packed, config.n_heads + config.kv_heads, run)
+        q, k, v = ops.split(packed, sizes=(config.n_heads, config.kv_heads, config.kv_heads), axis=-2)
         if run.cache is not None:
             k, v = run.cache.update(self.layer, k, v)
         if run.recorder is not None:

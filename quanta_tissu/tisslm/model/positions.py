@@ -30,8 +30,8 @@ class NoPositions:
         """Add positions to the token embeddings, (B, T, D) → (B, T, D)."""
         return x
 
-    def rotate(self, x: Any, run: ForwardPass) -> Any:
-        """Rotate queries or keys by their positions, (B, T, H, E) → (B, T, H, E)."""
+    def rotate(self, x: Any, heads: int, run: ForwardPass) -> Any:
+        """Rotate the first `heads` heads (queries and keys) by their positions, (B, T, H, E) → (B, T, H, E)."""
         return x
 
 
@@ -66,14 +66,14 @@ class SinusoidalPositions(NoPositions):
 class RotaryPositions(NoPositions):
     """Queries and keys turned by angles proportional to their position (Su et al. 2021, arXiv:2104.09864)."""
 
-    def rotate(self, x: Any, run: ForwardPass) -> Any:
+    def rotate(self, x: Any, heads: int, run: ForwardPass) -> Any:
         """Turn pairs of dimensions; the scalar product of a query and a key then depends on their distance."""
         if run.angles is None:
             config = self.config
             cos, sin = angles(config.context_length, config.head_dim, config.rope_theta, run.dtype)
             run.angles = (cos[run.positions], sin[run.positions])
         cos, sin = run.angles
-        return ops.rope(x, cos=cos, sin=sin, interleaved=self.config.rope_interleaved)
+        return ops.rope(x, cos=cos, sin=sin, interleaved=self.config.rope_interleaved, heads=heads)
 
 
 Positions = NoPositions

@@ -81,7 +81,7 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
     sharing = min(replicas, config.train.batch_size)
     matrices = _FLOAT * sum(spec.size for spec in specs if spec.layer == 0 and spec.init == "matrix")
     float16 = config.train.precision == "float16" and config.train.engine != "torch"
-    block = _FLOAT * tokens * _floats_per_token(model, config.train.engine, float16)
+    block = _FLOAT * tokens * _floats_per_token(model, config.train.engine)
     if not float16 and config.train.engine != "torch":
         block -= _FLOAT * tokens * _made_again_per_token(model, tokens // sharing)
     if float16:
@@ -152,13 +152,11 @@ def available_memory() -> int | None:
     return min(left, default=None)
 
 
-def _floats_per_token(model: ModelConfig, engine: str, float16: bool) -> int:
+def _floats_per_token(model: ModelConfig, engine: str) -> int:
     """Elements that a block leaves on the tape for each token."""
     width, keys = model.d_model, model.kv_heads * model.head_dim
     # Two norms and their inputs, queries, mixed values; attention's weights, or their normalisers alone.
     attention = 6 * width + 2 * keys + model.n_heads * (model.context_length if engine == "reference" else 1)
-    if model.positions == "rotary" and not float16:  # which rounds the values, too, into an array of their own
-        attention += width + keys
     return attention + _wide_floats(model)
 
 

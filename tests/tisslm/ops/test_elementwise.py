@@ -153,9 +153,17 @@ class TestSplitAndReshape:
         whole += np.arange(4)
         split = ops.split.fast_twin()
         pieces = whole[..., :1], whole[..., 1:].reshape(2, 3, 1, 3).reshape(2, 3, 3)
-        (d,) = split.backward(None, *pieces)
+        (d,) = split.backward(-1, *pieces)
         assert d.base is whole
         np.testing.assert_array_equal(d, whole)
+
+    def test_heads_that_lie_side_by_side_are_not_copied_either(self):
+        """The array around them may have another shape, as attention's has."""
+        whole = np.random.default_rng(0).normal(size=(2, 3, 4 * 5))
+        pieces = whole[..., : 3 * 5].reshape(2, 3, 3, 5), whole[..., 3 * 5 :].reshape(2, 3, 1, 5)
+        (d,) = ops.split.fast_twin().backward(-2, *pieces)
+        assert d.base is whole
+        np.testing.assert_array_equal(d, whole.reshape(2, 3, 4, 5))
 
     @pytest.mark.parametrize(
         "pieces",
@@ -172,7 +180,7 @@ class TestSplitAndReshape:
     )
     def test_other_gradients_are_put_side_by_side(self, pieces):
         d_pieces = pieces(np.random.default_rng(0).normal(size=(2, 3, 4)))
-        (d,) = ops.split.fast_twin().backward(None, *d_pieces)
+        (d,) = ops.split.fast_twin().backward(-1, *d_pieces)
         np.testing.assert_array_equal(d, np.concatenate(d_pieces, axis=-1))
 
     def test_sizes_that_do_not_add_up_are_refused(self):

@@ -83,3 +83,12 @@ def test_every_sequence_may_have_its_own_positions(each_engine):
 def test_tables_of_other_precision_do_not_change_the_type(each_engine):
     y = ops.rope(some().astype(np.float32), **tables(range(5)))
     assert y.dtype == np.float32
+
+
+@both_pairings
+def test_heads_behind_the_rotated_ones_stay_as_they_are(each_engine, interleaved):
+    """As values do behind queries and keys."""
+    x = some()
+    y = ops.rope(x, **tables(range(5)), interleaved=interleaved, heads=2)
+    np.testing.assert_array_equal(y[:, :, 2:], x[:, :, 2:])
+    np.testing.assert_array_equal(y[:, :, :2], ops.rope(x[:, :, :2], **tables(range(5)), interleaved=interleaved))

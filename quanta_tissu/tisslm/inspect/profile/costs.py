@@ -122,6 +122,12 @@ def _logits(call: Call) -> int:
     return int(x.size // x.shape[-1]) * len(weight)
 
 
+def _rotated(call: Call) -> int:
+    """Two multiplications and an addition for each element of the heads that are rotated."""
+    heads = call.attributes.get("heads")
+    return 3 * call.elements if heads is None else 3 * call.elements // call.inputs[0].shape[2] * int(heads)
+
+
 def _gathered(call: Call) -> int:
     """An addition for each element of the rows that were looked up."""
     return call.elements
@@ -149,8 +155,7 @@ FORMULAS: dict[str, tuple[Formula, Formula]] = {
     "reshape": (_none, _none),
     # square, sum, scale, weight; backward: one mean and a combination, weight
     "rms_norm": (_per_element(4), _per_element(8)),
-    # each element of a pair: two multiplications and an addition
-    "rope": (_per_element(3), _per_element(3)),
+    "rope": (_rotated, _rotated),
     # exp, 1 + exp, division; times x. σ (1 + x (1 - σ)) dy
     "silu": (_per_element(4), _per_element(8)),
     "softmax": (_per_element(5), _per_element(4)),

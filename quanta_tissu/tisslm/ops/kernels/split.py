@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+import math
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,26 @@ from quanta_tissu.tisslm.ops.split import forward
 __all__ = ["backward", "forward"]
 
 
-def backward(saved: Any, *d_pieces: Float[np.ndarray, "*N _"]) -> tuple[np.ndarray]:
+def backward(saved: Any, *d_pieces: Float[np.ndarray, "..."]) -> tuple[np.ndarray]:
     """As `ops/split.py`; attention, for one, writes dq, dk and dv into one array (`ops/kernels/attention.py`)."""
-    whole = d_pieces[0].base
-    if isinstance(whole, np.ndarray) and _are_its_pieces(whole, d_pieces):
-        return (whole.view(),)  # a view says that it is shared
+    axis, memory = saved, d_pieces[0].base
+    if isinstance(memory, np.ndarray) and memory.flags.c_contiguous:
+        shape = list(d_pieces[0].shape)
+        shape[axis] = sum(piece.shape[axis] for piece in d_pieces)
+        if memory.size == math.prod(shape):
+            whole = memory.reshape(shape)
+            if _are_its_pieces(whole, d_pieces, axis):
+                return (whole,)  # a view says that it is shared
     return readable_backward(saved, *d_pieces)
 
 
-def _are_its_pieces(whole: np.ndarray, pieces: tuple[np.ndarray, ...]) -> bool:
+def _are_its_pieces(whole: np.ndarray, pieces: tuple[np.ndarray, ...], axis: int) -> bool:
     """Whether the pieces, side by side, are all of the array."""
-    sizes = [piece.shape[-1] for piece in pieces]
-    starts = accumulate(sizes[:-1], initial=0)
-    return whole.shape == (*pieces[0].shape[:-1], sum(sizes)) and all(
-        (piece.base is whole)
-        and (piece.dtype, piece.strides) == (whole.dtype, whole.strides)
-        and piece.ctypes.data == whole.ctypes.data + start * whole.strides[-1]
-        for piece, start in zip(pieces, starts, strict=True)
-    )
+    address = whole.ctypes.data
+    for piece in pieces:
+        if piece.base is not whole.base or (piece.strides, piece.dtype) != (whole.strides, whole.dtype):
+            return False
+        if piece.ctypes.data != address:
+            return False
+        address += piece.shape[axis] * whole.strides[axis]
+    return True
