@@ -8,10 +8,10 @@ less than asking the operating system. Threads therefore spin on one counter, wh
     target += workers
     meet(barrier, target)        # returns when `workers` more arrivals have been counted
 
-The counter only grows while a step runs; `new_barrier` makes it and `reset` prepares it for the next step. A
-thread that has spun for about 20 microseconds offers its core to others at every further look, so that a machine
-with more busy threads than cores goes on. `abandon` lets everyone through at once, for when a thread never
-arrives; what the kernel computes after that is worthless, but it ends.
+The counter only grows, so every step has a barrier of its own. A thread that has spun for about 20 microseconds
+offers its core to others at every further look, so that a machine with more busy threads than cores goes on.
+`abandon` lets everyone through at once, for when a thread never arrives; what the kernel computes after that is
+worthless, but it ends.
 """
 
 from __future__ import annotations
@@ -44,18 +44,13 @@ def new_barrier() -> NDArray[np.int64]:
     return np.zeros(_SIZE, np.int64)
 
 
-def reset(barrier: NDArray[np.int64]) -> None:
-    """Forget all arrivals; only while no thread is at the barrier."""
-    barrier[:] = 0
-
-
 def abandon(barrier: NDArray[np.int64]) -> None:
     """Let everyone through from now on."""
     barrier[_ABANDONED] = 1
 
 
 def meet(barrier: Any, target: Any) -> None:
-    """Arrive, and wait until `target` arrivals have been counted since the barrier was reset."""
+    """Arrive, and wait until `target` arrivals have been counted since it was made."""
     raise NotImplementedError("call it inside a kernel")
 
 

@@ -25,13 +25,18 @@ Flat = NDArray[Any]
 _CHUNK = 1 << 15
 
 
-def sum_into(total: Flat, part: Flat) -> None:
-    """Add `part` to `total` in place (gradients of the replicas, in their order)."""
-    _fast("sum_into", _sum_into)(total, part)
+def sum_into(total: Flat, part: Flat) -> float:
+    """Add `part` to `total` in place (gradients of the replicas, in their order).
+
+    Returns:
+        The squared norm of the new total, as of `squared_norm`: it costs little while the elements are at hand.
+    """
+    return float(_fast("sum_into", _sum_into)(total, part))
 
 
-def _sum_into(total: Flat, part: Flat) -> None:
+def _sum_into(total: Flat, part: Flat) -> float:
     np.add(total, part, out=total)
+    return _squared_norm(total)
 
 
 def add_rows(total: NDArray[Any], ids: NDArray[np.integer[Any]], rows: NDArray[Any]) -> None:

@@ -16,11 +16,15 @@ from quanta_tissu.tisslm.engine.jit import kernel, summing_kernel
 Flat = NDArray[Any]
 
 
-@kernel
-def sum_into(total: Flat, part: Flat) -> None:
-    """Add `part` to `total`."""
+@summing_kernel
+def sum_into(total: Flat, part: Flat) -> float:
+    """Add `part` to `total`; the new total's sum of squares in float64."""
+    squares = 0.0
     for i in range(total.size):
-        total[i] += part[i]
+        element = total[i] + part[i]
+        total[i] = element
+        squares += np.float64(element) * np.float64(element)
+    return squares
 
 
 @kernel

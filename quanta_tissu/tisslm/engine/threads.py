@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from contextvars import Context, copy_context
+from contextvars import ContextVar, copy_context
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslm.engine.workers import Workers
 
 T = TypeVar("T")
 
@@ -86,36 +85,19 @@ def _blas_controller() -> Any:
     return ThreadpoolController()
 
 
-class _Job(Generic[T]):
-    """One task on its way to a worker, and its outcome on the way back."""
+_among_others: ContextVar[bool] = ContextVar("tissu_among_others", default=False)
 
-    def __init__(self, task: Callable[[], T], context: Context) -> None:
-        self._task = task
-        self._context = context
-        self._done = threading.Event()
-        self._result: list[T] = []
-        self.error: BaseException | None = None
 
-    def execute(self) -> None:
-        try:
-            self._result.append(self._context.run(self._task))
-        except BaseException as error:
-            self.error = error
-        self._done.set()
-
-    def wait(self) -> None:
-        self._done.wait()
-
-    @property
-    def result(self) -> T:
-        return self._result[0]
+def among_others() -> bool:
+    """Whether this is a task of a team, which has others running at the same time."""
+    return _among_others.get()
 
 
 class ThreadTeam:
-    """Persistent worker threads; task i of a run always goes to worker i.
+    """Workers that run different tasks at once; task i always goes to worker i, and worker 0 is the caller.
 
-    Each task sees a copy of the caller's context variables (the current engine, for one). A team of one runs its
-    task in the calling thread and leaves BLAS's own threads alone.
+    Each task sees a copy of the caller's context variables (the current engine, for one). A team of one leaves
+    BLAS's own threads alone.
 
     Example:
         with ThreadTeam(2) as team:
@@ -127,18 +109,13 @@ class ThreadTeam:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._queues: list[SimpleQueue[_Job[Any] | None]] = []
-        if size > 1:
-            for index in range(size):
-                queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-                self._queues.append(queue)
-                threading.Thread(target=_work, args=(queue,), name=f"replica-{index}", daemon=True).start()
+        self._workers: Workers | None = Workers("replica")
 
     def run(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
         """Run the tasks at the same time and return their results in order.
 
         Returns or raises only when every task has ended; if several failed, the error of the first in order is
-        raised and notes the others. After Ctrl-C in the calling thread the tasks are still waited for.
+        raised and notes the others. Ctrl-C ends the caller's own task, and the others are still waited for.
 
         Args:
             tasks: At most `size` callables without arguments.
@@ -150,25 +127,23 @@ class ThreadTeam:
             raise ValueError(f"{len(tasks)} tasks for a team of {self.size}")
         if self.size == 1:
             return [task() for task in tasks]
-        if not self._queues:
+        if self._workers is None:
             raise ValueError("the team is closed")
-        jobs = [_Job(task, copy_context()) for task in tasks]
+        contexts = [copy_context() for _ in tasks]
+        results: dict[int, T] = {}
+
+        def work(worker: int) -> None:
+            results[worker] = contexts[worker].run(_in_team, tasks[worker])
+
         with single_threaded_blas():
-            for queue, job in zip(self._queues, jobs, strict=False):
-                queue.put(job)
-            _wait_for_all(jobs)
-        errors = [job.error for job in jobs if job.error is not None]
-        if errors:
-            for other in errors[1:]:
-                errors[0].add_note(f"another replica failed too: {other!r}")
-            raise errors[0]
-        return [job.result for job in jobs]
+            self._workers.run(work, len(tasks))
+        return [results[worker] for worker in range(len(tasks))]
 
     def close(self) -> None:
-        """End the workers; the team cannot run again."""
-        for queue in self._queues:
-            queue.put(None)
-        self._queues = []
+        """End the threads; the team cannot run again."""
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = None
 
     def __enter__(self) -> Self:
         return self
@@ -179,18 +154,6 @@ class ThreadTeam:
         self.close()
 
 
-def _work(queue: SimpleQueue[_Job[Any] | None]) -> None:
-    while (job := queue.get()) is not None:
-        job.execute()
-        del job  # or the worker would keep the last step's arrays alive while it waits
-
-
-def _wait_for_all(jobs: Sequence[_Job[Any]]) -> None:
-    """Wait for every job, even when Ctrl-C interrupts the waiting: nobody may write to buffers afterwards."""
-    try:
-        for job in jobs:
-            job.wait()
-    except BaseException:
-        for job in jobs:
-            job.wait()
-        raise
+def _in_team(task: Callable[[], T]) -> T:
+    _among_others.set(True)
+    return task()

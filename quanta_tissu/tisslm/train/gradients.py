@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import prod
-from threading import Condition
+from operator import or_
+from threading import Condition, Lock
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,20 @@ class GradientSum:
     """The sum of what replicas contribute to the gradient of one parameter, always in the same order.
 
     First comes the first contribution of every replica, in the order of the replicas, then the second of every
-    one, and so on; a replica that has ended is left out. A contribution that comes before its turn is kept here,
-    so the bits do not depend on timing. Of the first two, which give the same sum in either order, neither has to
-    be: with two replicas that is most of what comes. A replica goes on meanwhile; only if several of its
-    contributions are kept, so that they would fill memory, it gives the others a moment. It never depends on them.
+    one, and so on; a replica that has ended is left out. Contributions are kept until such a round is complete,
+    and whoever completes it adds them up, so the bits do not depend on timing and nobody waits for a turn. Only if
+    a replica has several contributions kept, so that they would fill memory, it gives the others a moment. It
+    never depends on them.
 
     Args:
         shape: Shape of the parameter.
         size: Elements of its span in the flat buffer, padding included.
         dtype: Element type.
         replicas: Number of replicas.
+
+    Attributes:
+        squared_norm: Sum of the elements' squares, if adding up has shown it; None if not, or if who has written
+            to them has said so.
     """
 
     def __init__(self, shape: tuple[int, ...], size: int, dtype: np.dtype[Any], replicas: int) -> None:
@@ -46,14 +51,12 @@ class GradientSum:
         self._elements = prod(shape)
         self._size = size
         self._dtype = dtype
-        self._changed = Condition()
-        self._patient = True
-        self._waiting: list[deque[tuple[Gradient, bool]]] = [deque() for _ in range(replicas)]
+        self._changed = Condition(Lock())
+        self._kept: list[deque[tuple[Gradient, bool]]] = [deque() for _ in range(replicas)]
         self._ended = [False] * replicas
-        self._round = list(range(replicas))
-        self._turn = 0
-        self._adding = False
+        self._patient = True
         self._total: Array | None = None
+        self.squared_norm: float | None = None
 
     def add(self, replica: int, gradient: Gradient, fresh: bool) -> None:
         """Contribute.
@@ -63,23 +66,27 @@ class GradientSum:
             gradient: The contribution.
             fresh: Nobody else has this array: it may become the sum.
         """
-        self._waiting[replica].append((gradient, fresh))
-        self._add_those_in_turn()
-        if len(self._waiting[replica]) > _KEPT:
-            self._give_others_a_moment(replica)
+        kept = self._kept[replica]
+        with self._changed:
+            kept.append((gradient, fresh))
+            self._add_complete_rounds()
+            if len(kept) > _KEPT and self._patient:
+                # Not again if that takes too long: another one may have failed.
+                self._patient = self._changed.wait_for(lambda: len(kept) <= _KEPT, _MOMENT)
 
     def end(self, replica: int) -> None:
         """Take note that nothing more comes from a replica."""
         self._ended[replica] = True
-        self._add_those_in_turn()
+        if any(self._kept):
+            with self._changed:
+                self._add_complete_rounds()
 
     def clear(self) -> None:
         """Forget everything; no replica may be at work."""
-        self._total, self._turn, self._adding, self._patient = None, 0, False, True
-        self._round.sort()
-        for replica, waiting in enumerate(self._waiting):
-            waiting.clear()
-            self._ended[replica] = False
+        self._total, self.squared_norm, self._patient = None, None, True
+        self._ended = [False] * len(self._kept)
+        for kept in self._kept:
+            kept.clear()
 
     @property
     def total(self) -> Array:
@@ -93,63 +100,24 @@ class GradientSum:
         """The sum in the parameter's shape."""
         return self.total[: self._elements].reshape(self._shape)
 
-    def _add_those_in_turn(self) -> None:
-        while (contribution := self._next()) is not None:
-            self._add(*contribution)
-            del contribution  # or it would be there while the next one is looked for
-            self._adding = False
-
-    def _next(self) -> tuple[Gradient, bool] | None:
-        """The contribution whose turn it is; None if it has not come yet, or another thread is adding.
-
-        That thread looks again when it is done, so what came meanwhile is not forgotten.
-        """
-        with self._changed:
-            if self._adding:
-                return None
-            self._let_the_second_go_first()
-            for _ in range(2 * len(self._round)):  # past the end of a round that was swapped, all of the next
-                replica = self._round[self._turn]
-                waiting = self._waiting[replica]
-                if not waiting and not self._ended[replica]:
-                    return None
-                self._turn += 1
-                if self._turn == len(self._round):
-                    self._turn = 0
-                    self._round.sort()
-                if waiting:
-                    self._adding = True
-                    self._changed.notify_all()
-                    return waiting.popleft()
-            return None
-
-    def _give_others_a_moment(self, replica: int) -> None:
-        """Wait until few contributions are kept; not again if that takes too long: another one may have failed."""
-        with self._changed:
-            if self._patient:
-                self._patient = self._changed.wait_for(lambda: len(self._waiting[replica]) <= _KEPT, _MOMENT)
-
-    def _let_the_second_go_first(self) -> None:
-        """Swap the first two of the first round if only the second is there and it does not matter."""
-        if self._total is None and self._turn == 0 and len(self._round) > 1:
-            first, second = self._waiting[self._round[0]], self._waiting[self._round[1]]
-            if not first and second and _commutes(second[0][0]):
-                self._round[:2] = self._round[1::-1]
+    def _add_complete_rounds(self) -> None:
+        while any(self._kept) and all(map(or_, map(bool, self._kept), self._ended)):
+            for kept in self._kept:
+                if kept:
+                    self._add(*kept.popleft())
+            self._changed.notify_all()
 
     def _add(self, gradient: Gradient, fresh: bool) -> None:
+        self.squared_norm = None
         if isinstance(gradient, RowGradient):
             gradient.add_to(self.array)
         elif self._total is not None:
-            flat.sum_into(self.array.reshape(-1), np.ascontiguousarray(gradient).reshape(-1))
+            part = np.ascontiguousarray(gradient).reshape(-1)
+            self.squared_norm = flat.sum_into(self._total[: self._elements], part)
         elif fresh and gradient.size == self._size and gradient.flags.c_contiguous:
             self._total = gradient.reshape(-1)
         else:
             np.copyto(self.array, gradient)
-
-
-def _commutes(gradient: Gradient) -> bool:
-    """Whether two such gradients have one sum: no element is added to twice within one of them."""
-    return not isinstance(gradient, RowGradient) or isinstance(gradient.ids, slice)
 
 
 class FlatGradients:
@@ -183,7 +151,7 @@ class Gradients(Mapping[str, Array]):
         replicas: Number of replicas.
 
     Attributes:
-        flat: The same by place in the flat buffer; may be written to.
+        flat: The same by place in the flat buffer; not to be written to.
     """
 
     def __init__(self, parameters: Parameters, replicas: int) -> None:
@@ -211,7 +179,15 @@ class Gradients(Mapping[str, Array]):
 
     def totals(self) -> list[Array]:
         """The gradient of each parameter, one-dimensional, in the order of the parameters; may be written to."""
+        for total in self._sums.values():
+            total.squared_norm = None  # what is known of it will not be true
         return [total.total for total in self._sums.values()]
+
+    def squared_norms(self) -> tuple[list[float], list[Array]]:
+        """Squared norms of those gradients where it is known already, and all the others, one-dimensional."""
+        sums = self._sums.values()
+        known = [total.squared_norm for total in sums if total.squared_norm is not None]
+        return known, [total.total for total in sums if total.squared_norm is None]
 
     def __getitem__(self, name: str) -> Array:
         view = self._sums[name].array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from quanta_tissu.tisslm.config import OptimizerConfig
 from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.engine import Tape, current, flat
 from quanta_tissu.tisslm.engine.float16 import Float16Engine
-from quanta_tissu.tisslm.engine.memory import keep_freed_memory
+from quanta_tissu.tisslm.engine.memory import keep_freed_memory, release_scratch
 from quanta_tissu.tisslm.engine.threads import ThreadTeam
 from quanta_tissu.tisslm.model import Decoder, DropoutSeeds, Parameters
 from quanta_tissu.tisslm.train.clipping import clip_by_value
@@ -21,6 +22,9 @@ from quanta_tissu.tisslm.train.differentiator import Evaluation
 from quanta_tissu.tisslm.train.ema import WeightAverage
 from quanta_tissu.tisslm.train.gradients import Gradients
 from quanta_tissu.tisslm.train.optimizers import Optimizer, make_optimizer
+
+# Elements from which on it takes longer to go through them than to have several threads do it: some 50 µs.
+_LARGE = 2**18
 
 
 class Replicas:
@@ -126,10 +130,11 @@ class Replicas:
         return Evaluation(total / max(1, tokens), tokens)
 
     def squared_norm(self, gradients: Gradients) -> float:
-        """Sum of squares of all gradients, shared out among the threads."""
-        totals = gradients.totals()
-        work = [partial(_squared_norms, totals, r, self.count) for r in range(self.count)]
-        return math.fsum(part for parts in self.team.run(work) for part in parts)
+        """Sum of squares of all gradients; what is not known of it yet is shared out among the threads."""
+        known, others = gradients.squared_norms()
+        workers = self.count if sum(array.size for array in others) >= _LARGE else 1
+        work = [partial(_squared_norms, others, w, workers) for w in range(workers)]
+        return math.fsum(itertools.chain(known, *self.team.run(work)))
 
     def validate(
         self, batches: Iterable[Batch], average: WeightAverage | None, cancelled: Callable[[], bool]
@@ -167,8 +172,9 @@ class Replicas:
         """Nothing: the weights are the decoder's arrays."""
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and give back what the caller's own has kept."""
         self.team.close()
+        release_scratch()
 
     def __enter__(self) -> Self:
         return self

@@ -89,31 +89,6 @@ def test_a_failure_is_told_to_those_who_wait_in_other_ways():
         Crew().run(task, 2, abandoned.set)
 
 
-def test_ctrl_c_waits_for_the_helpers(monkeypatch):
-    team, finished = Crew(), []
-
-    class Interrupted:
-        def __init__(self, queue):
-            self.queue, self.times = queue, 0
-
-        def get(self):
-            self.times += 1
-            if self.times == 1:
-                raise KeyboardInterrupt
-            return self.queue.get()
-
-    def task(worker, _):
-        if worker:
-            time.sleep(0.05)
-            finished.append(worker)
-
-    team.run(task, 2)
-    team._outcomes = Interrupted(team._outcomes)
-    with pytest.raises(KeyboardInterrupt):
-        team.run(task, 2)
-    assert finished == [1, 1]
-
-
 def test_callers_from_several_threads_take_turns():
     working, most = [], []
 

@@ -25,8 +25,9 @@ def test_sum_into_adds_in_place(size, dtype):
     rng = np.random.default_rng(size)
     total, part = rng.normal(size=(2, size)).astype(dtype)
     expected = total + part
-    flat.sum_into(total, part)
+    squared_norm = flat.sum_into(total, part)
     np.testing.assert_array_equal(total, expected)
+    assert squared_norm == pytest.approx(flat.squared_norm(expected), rel=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -125,7 +125,7 @@ class TestAReplicaThatIsFarAhead:
         ahead.start()
         for array in arrays[0]:
             time.sleep(0.01)
-            assert len(total._waiting[1]) <= 3
+            assert len(total._kept[1]) <= 3
             total.add(0, array, False)
         total.end(0)
         ahead.join()
@@ -204,6 +204,26 @@ class TestGradients:
             np.testing.assert_array_equal(span[: gradients[name].size], gradients[name].reshape(-1))
             assert not span[gradients[name].size :].any()
             np.testing.assert_array_equal(gradients.flat[start + 3 : start + 5], span[3:5])
+
+    def test_squared_norms_are_known_of_sums_until_somebody_may_have_written_to_them(self):
+        gradients = Gradients(Parameters(SPECS), 2)
+        rng = np.random.default_rng(0)
+        for replica, name in itertools.product(range(2), "ab"):
+            shape = gradients[name].shape
+            gradients.receiver(name, replica)(rng.normal(size=shape).astype(np.float32), True)
+        known, others = gradients.squared_norms()
+        assert known == pytest.approx([np.sum(np.float64(gradients[name]) ** 2) for name in "ab"], rel=1e-13)
+        assert [array.shape for array in others] == [(16,)]
+        rows = RowGradient(np.array([1]), np.ones((1, 7), np.float32), 3)
+        gradients.receiver("a", 0)(rows, True)
+        gradients.end(1)
+        known, others = gradients.squared_norms()
+        assert len(known) == 1
+        assert [array.shape for array in others] == [(32,), (16,)]
+        gradients.totals()
+        known, others = gradients.squared_norms()
+        assert not known
+        assert len(others) == 3
 
     def test_totals_can_be_changed(self, gradients):
         for total in gradients.totals():

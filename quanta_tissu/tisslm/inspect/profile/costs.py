@@ -206,7 +206,7 @@ def function_work(name: str, args: Sequence[Any]) -> Work:
     """
     size, nbytes = args[0].size, args[0].nbytes
     if name == "sum_into":
-        return Work(size, 3 * nbytes)
+        return Work(3 * size, 3 * nbytes)  # the squares are added up, too
     if name == "squared_norm":
         return Work(2 * size, nbytes)
     if name == "add_rows":  # total, ids, rows: each row is read and added to one of total's

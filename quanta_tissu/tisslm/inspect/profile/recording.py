@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.engines import Engine, EngineOp, Implementation
+from quanta_tissu.tisslm.engine.threads import among_others
 from quanta_tissu.tisslm.inspect.profile.costs import (
     Call,
     Work,
@@ -196,7 +197,8 @@ class Recorder:
             inside.pop()
             if inside:
                 inside[-1][1] += seconds
-            share = 1 if threading.get_ident() == self._main else self.threads
+            alone = threading.get_ident() == self._main and not among_others()
+            share = 1 if alone else self.threads
             self._events.append((key, (seconds - entry[1]) / share))
 
     @property
