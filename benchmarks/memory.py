@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py --size small|large|gpt2|all [--steps 4] [--json]
 
-Model, batches and steps are those of `train_vs_torch.py`. Every row is a process of its own that imports what it
-needs, builds the model and makes steps, with nothing else running beside it. Reported are
+Model, weights, batches and steps are those of `train_vs_torch.py`, and the losses must agree as they do there.
+Every row is a process of its own that imports what it needs, builds the model and makes steps, with nothing else
+running beside it; ours comes first and writes its initial weights to a file for PyTorch. Reported are
 
     peak        the largest resident set of the process (VmHWM), libraries and all
     above       the same less what was resident after the imports
@@ -19,14 +20,14 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from sides import environment
-from train_vs_torch import SIZES, ours, pytorch
+from train_vs_torch import AGREEMENT, SIZES, ours, pytorch
 
-AGREEMENT = 1e-3
-ROWS = ("pytorch", "ours", "recomputed")
+ROWS = ("ours", "recomputed", "pytorch")
 
 
 def resident(field: str) -> int:
@@ -37,8 +38,8 @@ def resident(field: str) -> int:
     raise SystemExit("the size of the process is read from /proc, which only Linux has")
 
 
-def measure(row: str, size_name: str, steps: int) -> dict[str, Any]:
-    """Train in this process."""
+def measure(row: str, size_name: str, steps: int, weights: Path | None) -> dict[str, Any]:
+    """Train in this process, from the weights that the row `ours` has written, if any."""
     if row == "pytorch":
         import torch  # noqa: F401
     else:
@@ -47,14 +48,18 @@ def measure(row: str, size_name: str, steps: int) -> dict[str, Any]:
         from quanta_tissu.tisslm import model, train  # noqa: F401
     imported = resident("VmRSS")
     size = SIZES[size_name]
-    step = pytorch(size, None) if row == "pytorch" else ours(size, None, recompute=row == "recomputed")
+    if row == "pytorch":
+        step = pytorch(size, weights)
+    else:
+        step = ours(size, weights if row == "ours" else None, recompute=row == "recomputed")
     losses = [step(n) for n in range(steps)]
     return {"losses": losses, "peak": resident("VmHWM"), "above": resident("VmHWM") - imported}
 
 
-def run(row: str, size_name: str, steps: int) -> dict[str, Any]:
+def run(row: str, size_name: str, steps: int, weights: Path | None = None) -> dict[str, Any]:
     """`measure` in a process of its own."""
     command = [sys.executable, __file__, "--row", row, "--size", size_name, "--steps", str(steps)]
+    command += [] if weights is None else ["--weights", str(weights)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         raise SystemExit(f"{row}, {size_name}: {found.stderr}")
@@ -65,9 +70,12 @@ def run(row: str, size_name: str, steps: int) -> dict[str, Any]:
 def compare(size_name: str, steps: int) -> dict[str, Any]:
     """All rows of one size."""
     size = SIZES[size_name]
-    rows = {row: run(row, size_name, steps) for row in ROWS}
-    if (difference := abs(rows["ours"]["losses"][-1] - rows["recomputed"]["losses"][-1])) > AGREEMENT:
-        raise SystemExit(f"{size_name}: with recomputation the loss differs by {difference:.2g}")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = {row: run(row, size_name, steps, Path(folder) / "weights.npz") for row in ROWS}
+    for name in ("recomputed", "pytorch"):
+        losses = zip(rows["ours"]["losses"], rows[name]["losses"], strict=True)
+        if not (difference := max(abs(a - b) for a, b in losses)) < AGREEMENT:
+            raise SystemExit(f"{size_name}: the losses of ours and {name} differ by {difference:.2g}")
     for row in rows.values():
         row["of_pytorch"] = {key: round(row[key] / rows["pytorch"][key], 3) for key in ("peak", "above")}
     return {"size": size_name, "steps": steps, "least": 16 * size.parameters, **rows}
@@ -80,10 +88,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:
         answers, sys.stdout = sys.stdout, sys.stderr
-        print(json.dumps(measure(arguments.row, arguments.size, arguments.steps)), file=answers)
+        measured = measure(arguments.row, arguments.size, arguments.steps, arguments.weights)
+        print(json.dumps(measured), file=answers)
         return
     names = list(SIZES) if arguments.size == "all" else [arguments.size]
     around, results = environment("torch"), [compare(name, arguments.steps) for name in names]

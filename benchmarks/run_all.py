@@ -1,6 +1,6 @@
 """Run every benchmark, and write what came of it beside what was wanted: `make bench`.
 
-    python benchmarks/run_all.py [--only NAME] [--text tinyshakespeare.txt] [--no-write]
+    python benchmarks/run_all.py [--only NAME] [--text tinyshakespeare.txt] [--seeds N] [--no-write]
 
 Each benchmark is a program of its own in this folder, run with --json, one after the other, in under 15 minutes in
 all on two cores. The part of docs/results.md between `<!-- measured -->` and `<!-- end measured -->` is replaced;
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,12 @@ class Benchmark:
         arguments = [str(text) if argument == "TEXT" else argument for argument in self.arguments]
         return [sys.executable, str(self.path), *arguments, "--json"]
 
+    def with_seeds(self, count: int) -> Benchmark:
+        """The same with so many runs of each side, where that can be said, and as much more time."""
+        if "--seeds" not in self.arguments:
+            return self
+        return replace(self, arguments=(*self.arguments[:-1], str(count)), seconds=count * self.seconds)
+
     @property
     def shown(self) -> str:
         """The command as a person would type it."""
@@ -86,20 +92,22 @@ class Figure:
         value: The median.
         low: Lower quartile, if there were several.
         high: Upper quartile.
+        count: Of how many.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
+    count: int = 1
 
     @classmethod
     def of(cls, spread: Mapping[str, float]) -> Figure:
         """From the `spread` of a report."""
-        return cls(spread["median"], spread["q25"], spread["q75"])
+        return cls(spread["median"], spread["q25"], spread["q75"], int(spread["n"]))
 
     def __str__(self) -> str:
-        text = f"{self.value:.2f}"
-        return text if self.low is None else f"{text} ({self.low:.2f} – {self.high:.2f})"
+        quartiles = "" if self.count == 1 else f"{self.low:.2f} – {self.high:.2f}, "
+        return f"{self.value:.2f} ({quartiles}n = {self.count})"
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,8 @@ def _share_of_peak(report: Report) -> Figure:
     result = _result(report, "gpt2")
     milliseconds = result["ours"]["milliseconds_per_step"]
     best = 1e-6 * result["operations_per_step"] / result["product_peak_gflops"]
-    return Figure(best / milliseconds["median"], best / milliseconds["q75"], best / milliseconds["q25"])
+    median, q25, q75 = (best / milliseconds[key] for key in ("median", "q75", "q25"))
+    return Figure(median, q25, q75, int(milliseconds["n"]))
 
 
 def _generation(size: str, what: str) -> Callable[[Report], Figure]:
@@ -191,7 +200,7 @@ BARS = (
         1.88,
         False,
         "time_to_loss",
-        lambda report: Figure(report["ours"]["mean_loss"]),
+        lambda report: Figure.of(report["ours"]["losses"]),
     ),
     Bar("peak memory against PyTorch, 12×64 × 4 × 128", 0.8, False, "memory", _memory("small")),
     Bar("the same, 8×256 × 6 × 384", 0.8, False, "memory", _memory("large")),
@@ -261,13 +270,15 @@ def section(outcomes: list[Outcome], commit: str) -> Iterator[str]:
     if around is not None:
         known = {**around, "blas": _blas()}
         loads = [outcome.report["environment"].get("load") for outcome in outcomes if outcome.report]
-        known["load"] = " – ".join(f"{load:.1f}" for load in (min(loads), max(loads))) if all(loads) else None
+        known["load"] = (
+            " – ".join(f"{load:.1f}" for load in (min(loads), max(loads))) if None not in loads else None
+        )
         yield (
             "Machine: " + ", ".join(f"{name} {value}" for name, value in known.items() if value is not None) + "."
         )
     total = sum(outcome.seconds for outcome in outcomes)
     yield f"Commit {commit}, {time.strftime('%Y-%m-%d')}; `make bench`, {total / 60:.0f} minutes.\n"
-    yield "| measure | wanted | measured: median (quartiles) | |\n|---|---|---|---|"
+    yield "| measure | wanted | measured: median (quartiles, number of measurements) | |\n|---|---|---|---|"
     for bar in BARS:
         figure = figure_of(bar, outcomes)
         wanted = f"{'at least' if bar.at_least else 'at most'} {bar.bound:.3g}"
@@ -337,9 +348,12 @@ def _memory_table(report: Report) -> Iterator[str]:
 
 
 def _loss(report: Report) -> Iterator[str]:
-    yield "| side | seconds | loss on the whole validation split |\n|---|---|---|"
+    yield "| side | runs | seconds | loss on the whole validation split | reached in |\n|---|---|---|---|---|"
     for side in ("ours", "pytorch"):
-        yield f"| {side} | {report[side]['seconds']['median']:.1f} | {report[side]['mean_loss']:.4f} |"
+        found, runs = report[side], len(report["runs"])
+        deviation = f" ± {found['standard_deviation']:.4f}" if runs > 1 else ""
+        seconds = f"{found['seconds']['median']:.1f}"
+        yield f"| {side} | {runs} | {seconds} | {found['mean_loss']:.4f}{deviation} | {found['reached']} |"
 
 
 def _startup_table(report: Report) -> Iterator[str]:
@@ -392,14 +406,18 @@ def main() -> None:
     names = list(dict.fromkeys(benchmark.name for benchmark in BENCHMARKS))
     parser.add_argument("--only", action="append", choices=names, help="this one alone; may be repeated")
     parser.add_argument("--text", type=Path, help="tinyshakespeare.txt  [default: looked for]")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each side of time_to_loss (default: 1)")
     parser.add_argument("--no-write", action="store_true", help="print the page's part instead of writing it")
     arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        parser.error("--seeds: at least one")
     text = arguments.text or next((path.resolve() for path in TEXTS if path.exists()), None)
     commit, outcomes = _commit(), []
     REPORTS.mkdir(exist_ok=True)
     for number, benchmark in enumerate(BENCHMARKS):
         if arguments.only and benchmark.name not in arguments.only:
             continue
+        benchmark = benchmark.with_seeds(arguments.seeds)
         print(f"{benchmark.shown} …", end=" ", file=sys.stderr, flush=True)
         outcome = run(benchmark, text)
         print(outcome.problem or f"{outcome.seconds:.0f} s", file=sys.stderr, flush=True)

@@ -71,9 +71,10 @@ def turns(names: Iterable[str], rounds: int) -> Iterator[str]:
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    q25, median, q75 = (round(float(x), 3) for x in np.percentile(list(values), [25, 50, 75]))
-    return {"median": median, "q25": q25, "q75": q75}
+    """Median, quartiles, and of how many they are."""
+    known = list(values)
+    q25, median, q75 = (round(float(x), 3) for x in np.percentile(known, [25, 50, 75]))
+    return {"median": median, "q25": q25, "q75": q75, "n": len(known)}
 
 
 def environment(*packages: str) -> dict[str, Any]:

@@ -181,6 +181,7 @@ def compare(text: Path, seeds: list[int], torch_steps: int, settings: list[str])
         losses = [run[side]["loss"] for run in runs]
         summary[side] = {
             "seconds": spread([run[side]["seconds"] for run in runs]),
+            "losses": spread(losses),
             "mean_loss": statistics.fmean(losses),
             "standard_deviation": statistics.stdev(losses) if len(losses) > 1 else 0.0,
             "reached": sum(loss <= TARGET for loss in losses),
@@ -207,6 +208,8 @@ def main() -> None:
     parser.add_argument("--torch-steps", type=int, default=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        parser.error("--seeds: at least one")
     if arguments.worker is not None:
         print(json.dumps(nanogpt(arguments.text, arguments.worker, arguments.torch_steps)))
         return

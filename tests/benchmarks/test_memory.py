@@ -31,6 +31,7 @@ def test_all_rows_are_measured_and_recomputation_saves_memory(torch):
     assert result["ours"]["of_pytorch"]["peak"] < 0.8
     assert result["recomputed"]["peak"] < result["ours"]["peak"]
     assert result["recomputed"]["losses"] == result["ours"]["losses"]
+    assert result["pytorch"]["losses"] == pytest.approx(result["ours"]["losses"], abs=1e-4)  # the same weights
 
 
 @pytest.mark.slow

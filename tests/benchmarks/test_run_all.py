@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SPREAD = {"median": 1.6, "q25": 1.5, "q75": 1.7}
+SPREAD = {"median": 1.6, "q25": 1.5, "q75": 1.7, "n": 10}
 
 
 @pytest.fixture
@@ -42,10 +42,24 @@ def test_the_time_limits_are_worth_having(run_all):
 def test_a_bar_is_reached_or_not(run_all):
     text = "\n".join(run_all.section([training(run_all)], "abc"))
     assert (
-        "| training against PyTorch eager, 12×64 × 4 × 128 | at least 1.5 | 1.60 (1.50 – 1.70) | reached |" in text
+        "| training against PyTorch eager, 12×64 × 4 × 128 | at least 1.5 "
+        "| 1.60 (1.50 – 1.70, n = 10) | reached |" in text
     )
     text = "\n".join(run_all.section([training(run_all, median=1.4)], "abc"))
-    assert "1.40 (1.50 – 1.70) | **not reached** |" in text
+    assert "1.40 (1.50 – 1.70, n = 10) | **not reached** |" in text
+
+
+def test_one_measurement_has_no_quartiles(run_all):
+    assert str(run_all.Figure.of({"median": 1.6, "q25": 1.6, "q75": 1.6, "n": 1})) == "1.60 (n = 1)"
+    assert str(run_all.Figure(1.6)) == "1.60 (n = 1)"
+
+
+def test_more_seeds_get_more_time(run_all):
+    (time_to_loss,) = [benchmark for benchmark in run_all.BENCHMARKS if benchmark.name == "time_to_loss"]
+    five = time_to_loss.with_seeds(5)
+    assert five.command(Path("text.txt"))[2:] == ["text.txt", "--seeds", "5", "--json"]
+    assert five.seconds == 5 * time_to_loss.seconds
+    assert run_all.BENCHMARKS[0].with_seeds(5) == run_all.BENCHMARKS[0]
 
 
 def test_what_was_not_measured_is_not_reached(run_all):
@@ -68,7 +82,7 @@ def test_every_bar_reads_its_report(run_all):
     sides = {key: {"ours": SPREAD, "transformers": SPREAD} for key in ratios}
     generated = {"ratio": ratios, "bandwidth": {"share": SPREAD}, "tokens_per_second": sides}
     memory = {"peak": 2e8, "above": 1e8, "of_pytorch": {"peak": 0.5, "above": 0.4}}
-    loss = {"seconds": SPREAD, "mean_loss": 1.87}
+    loss = {"seconds": SPREAD, "losses": SPREAD, "mean_loss": 1.87, "standard_deviation": 0.01, "reached": 2}
     times = {name: {"seconds": SPREAD, "best": 1} for name in ("help", "generate, cold", "generate, warm")}
     rates = {"1": 1.0, "2": 2.0}
     product = {"shape": (1, 2, 3), "separate": rates, "shared": rates}
@@ -81,12 +95,13 @@ def test_every_bar_reads_its_report(run_all):
             {"results": [{"size": s, **dict.fromkeys(("pytorch", "ours", "recomputed"), memory)}
                          for s in ("small", "large", "gpt2")]},
         ),
-        outcome(run_all, "time_to_loss", {"ratio": SPREAD, "ours": loss, "pytorch": loss}),
+        outcome(run_all, "time_to_loss", {"ratio": SPREAD, "runs": [{}] * 3, "ours": loss, "pytorch": loss}),
         outcome(run_all, "startup", {"results": times}),
         outcome(run_all, "roofline", {"fma": rates, "products": {"x": product}, "memory": {"read": rates}}),
     ]  # fmt: skip
     text = "\n".join(run_all.section(outcomes, "abc"))
     assert "not measured" not in text
+    assert "| ours | 3 | 1.6 | 1.8700 ± 0.0100 | 2 |" in text
     for benchmark in run_all.BENCHMARKS:
         assert f"benchmarks/{benchmark.name}.py" in text
     assert "cpu a CPU" in text
