@@ -54,3 +54,52 @@ class GenerationError(TissuError):
 
 class MissingDependencyError(TissuError):
     """An optional library is needed for what was asked."""
+
+
+class DatabaseError(TissuError):
+    """A database cannot be opened, or cannot do what was asked; what was stored before is untouched."""
+
+
+class NotFoundError(DatabaseError):
+    """A document, collection or index that was named does not exist."""
+
+
+class ConflictError(DatabaseError):
+    """A document is not in the state that the caller expected: changed meanwhile, or there already."""
+
+
+class UniqueError(ConflictError):
+    """A value must be unique in its collection and is there already."""
+
+
+class InvalidDocumentError(DatabaseError):
+    """A value cannot be stored: not JSON, too large, or against the collection's schema.
+
+    Args:
+        message: What is wrong.
+        path: Where in the document, as in TissQL (`a.b[0]`); empty for the document itself.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, *, path: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class BusyError(DatabaseError):
+    """Somebody else holds the database for too long; nothing was written, and trying again is safe."""
+
+
+class StorageError(DatabaseError):
+    """The disk is full, or the file is read-only; nothing of the write was kept."""
+
+
+class UnknownOutcomeError(DatabaseError):
+    """The disk failed while a write was being committed: it may be there or not.
+
+    Repeating the write with the same idempotency key is safe: it is done exactly once.
+    """
+
+
+class CorruptionError(DatabaseError):
+    """The file is not a database of ours, or is damaged."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-MODULES = {"pyyaml": "yaml", "prompt-toolkit": "prompt_toolkit"}  # where the import has another name
+# Where the import has another name.
+MODULES = {"jsonschema-rs": "jsonschema_rs", "pyyaml": "yaml", "prompt-toolkit": "prompt_toolkit"}
 ON_REQUEST = {"matplotlib", "safetensors", "torch", "transformers"}
 
 

@@ -1,0 +1,178 @@
+"""What TissDB needs of a database engine; `sqlite/` and `postgres/` provide it.
+
+Everything above speaks SQL through a `Connection`, with `?` for parameters, and asks the `Dialect` where the
+engines differ. There is one implementation of documents, indexes, search and the log, for all engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.tissdb.definitions import Index
+
+Row = tuple[Any, ...]
+
+
+class TextEngine(Protocol):
+    """How an engine keeps and searches words."""
+
+    def create(self, connection: Connection, index: Index) -> None:
+        """Make the tables of an index, empty."""
+
+    def drop(self, connection: Connection, index: Index) -> None:
+        """Drop them."""
+
+    def insert(self, connection: Connection, index: Index, rows: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Add the texts of documents, one for each field of the index."""
+
+    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+        """Forget documents; those that are not there do not matter."""
+
+
+class VectorEngine(Protocol):
+    """How an engine keeps vectors."""
+
+    def create(self, connection: Connection, index: Index) -> None:
+        """Make the tables of an index, empty."""
+
+    def drop(self, connection: Connection, index: Index) -> None:
+        """Drop them."""
+
+    def insert(
+        self, connection: Connection, index: Index, rows: Sequence[tuple[int, NDArray[np.float32]]]
+    ) -> None:
+        """Add vectors of documents."""
+
+    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+        """Forget documents; those that are not there do not matter."""
+
+
+class Dialect(Protocol):
+    """How an engine says what the engines say differently."""
+
+    @property
+    def name(self) -> str:
+        """What the engine is called."""
+
+    @property
+    def text(self) -> TextEngine:
+        """Its full text."""
+
+    @property
+    def vectors(self) -> VectorEngine:
+        """Its vectors."""
+
+    def json_parameter(self) -> str:
+        """A parameter of JSON text, as what a column of documents stores."""
+
+    def json_text(self, expression: str) -> str:
+        """The JSON text of a stored document."""
+
+    def create_base_tables(self) -> Sequence[str]:
+        """Statements that make the tables of a new database."""
+
+    def create_documents_table(self, table: str) -> Sequence[str]:
+        """Statements that make the table of a collection's documents."""
+
+    def create_value_index(
+        self, index: str, table: str, paths: Sequence[Sequence[str | int]], unique: bool
+    ) -> str:
+        """The statement that makes an index of the values at some paths of the documents."""
+
+    def has_tables(self, connection: Connection, name: str | None = None) -> bool:
+        """Whether there is a table of this name, or any table at all."""
+
+    def missing_table(self, error: Exception) -> bool:
+        """Whether an error says that a table is not there."""
+
+    def unique_violation(self, error: Exception) -> str | None:
+        """The index or column that refused a value, if that is what the error says."""
+
+
+class Connection(Protocol):
+    """One connection to an engine, used by one thread at a time."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the engine speaks."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement and fetch all it returns."""
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run a statement and fetch the first row it returns."""
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement; how many rows it changed."""
+
+    def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each set of parameters."""
+
+    def begin_read(self) -> None:
+        """Begin a transaction that sees one state of the database until it ends."""
+
+    def begin_write(self) -> None:
+        """Begin a transaction as the only writer.
+
+        Raises:
+            BusyError: Another process has been writing for too long.
+        """
+
+    def commit(self) -> None:
+        """Make what was written permanent.
+
+        Raises:
+            StorageError: It was not, and is undone.
+            UnknownOutcomeError: Nobody can tell.
+        """
+
+    def rollback(self) -> None:
+        """Undo what was written; nothing if the engine has done so already."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open: an engine may end one by itself when a statement fails."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Backend(Protocol):
+    """A database of one engine."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the engine speaks."""
+
+    @property
+    def url(self) -> str:
+        """How users name the database."""
+
+    def connect(self, *, write: bool) -> Connection:
+        """A new connection."""
+
+    def maintain(self) -> None:
+        """Work that keeps the files small, called from time to time while nobody waits for it."""
+
+    def changed_elsewhere(self, connection: Connection) -> int:
+        """A number that differs from an earlier one if other processes have written meanwhile."""
+
+    def backup(self, target: Path) -> None:
+        """Copy the database, as it is at one moment, to a new file."""
+
+    def check(self, connection: Connection) -> list[str]:
+        """What the engine itself finds wrong with its files."""
+
+    def compact(self) -> None:
+        """Give unused space back."""
+
+    def size(self) -> int:
+        """Bytes on disk."""
+
+    def close(self) -> None:
+        """Release what the connections shared."""

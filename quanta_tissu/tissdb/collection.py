@@ -1,0 +1,417 @@
+"""A collection of documents: what users read and write."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
+from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.backend import Connection, Row
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
+from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
+from quanta_tissu.tissdb.ids import check_id, new_id
+from quanta_tissu.tissdb.indexes import KINDS, NewRow, keeper_of
+from quanta_tissu.tissdb.merge import merge_patch
+from quanta_tissu.tissdb.paths import parse_path
+from quanta_tissu.tissdb.scope import Scope
+from quanta_tissu.tissdb.values import Value, decode
+
+T = TypeVar("T")
+
+Expiry = dt.datetime | dt.timedelta | None
+"""When a document is to be gone: at a time, or after one."""
+
+_BATCH = 500
+"""Documents of one transaction in `insert_many`: enough to be fast, few enough that others get their turn."""
+
+_PAGE = 1000
+
+
+class Collection:
+    """Documents of one name. It is made by the first write to it.
+
+    Args:
+        scope: Where it reads and writes.
+        name: Its name.
+    """
+
+    def __init__(self, scope: Scope, name: str) -> None:
+        self.name = catalogs.check_name(name)
+        self._scope = scope
+
+    def insert(
+        self,
+        value: dict[str, Value],
+        *,
+        id: str | None = None,
+        vectors: Vectors | None = None,
+        expires: Expiry = None,
+        key: str | None = None,
+    ) -> Written:
+        """Add a document.
+
+        Args:
+            value: Its fields.
+            id: Its id; by default a UUID later in order than those before.
+            vectors: Vectors by the name of their index.
+            expires: When it is to be gone; by default by the collection's `ttl`, or never.
+            key: An idempotency key: under the same key it is inserted once, however often this is called.
+
+        Raises:
+            ConflictError: There is a document of this id.
+            UniqueError: A value must be unique and is there already.
+            InvalidDocumentError: It cannot be stored, or is against the collection's schema.
+        """
+        new = NewDocument(new_id() if id is None else check_id(id), value, vectors or {}, _moment(expires))
+        [written] = self._insert([new], key)
+        return written
+
+    def insert_many(
+        self, values: Iterable[dict[str, Value] | NewDocument], *, expires: Expiry = None, key: str | None = None
+    ) -> list[Written]:
+        """Add documents, some hundreds in a transaction: an error keeps what the transactions before it stored.
+
+        Args:
+            values: Their fields, of which `_id` is the id and `_vectors` are vectors, or `NewDocument`s.
+            expires: As in `insert`.
+            key: As in `insert`, for all of them: calling again goes on where it was interrupted.
+        """
+        moment = _moment(expires)
+        documents = (_as_new(value, moment) for value in values)
+        written: list[Written] = []
+        number = 0
+        while batch := list(islice(documents, _BATCH)):
+            written += self._insert(batch, None if key is None else f"{key}#{number}")
+            number += 1
+        return written
+
+    def _insert(self, documents: list[NewDocument], key: str | None) -> list[Written]:
+        def work(changes: Changes) -> list[list[Any]]:
+            made = changes.insert(changes.collection(self.name, create=True), documents)
+            return [[one.id, one.revision] for one in made]
+
+        return [Written(*one) for one in self._scope.write(work, key=key)]
+
+    def get(self, id: str) -> Document | None:
+        """The document of an id, None if there is none."""
+        return self._scope.read(partial(_get, self._scope, self.name, id))
+
+    def __getitem__(self, id: str) -> Document:
+        document = self.get(id)
+        if document is None:
+            raise NotFoundError(f"there is no document {id!r} in {self.name!r}")
+        return document
+
+    def __contains__(self, id: str) -> bool:
+        return self.get(id) is not None
+
+    def replace(
+        self,
+        id: str,
+        value: dict[str, Value],
+        *,
+        revision: int | None = None,
+        vectors: Vectors | None = None,
+        expires: Expiry = None,
+        key: str | None = None,
+    ) -> Written:
+        """Give a document other fields.
+
+        Args:
+            id: Its id.
+            value: All its new fields.
+            revision: The revision that the caller has seen: if it is another by now, nothing happens.
+            vectors: New vectors; those that are not named stay.
+            expires: When it is to be gone from now on; by default as before.
+            key: As in `insert`.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has another revision.
+            UniqueError: A value must be unique and is there already.
+            InvalidDocumentError: The fields cannot be stored, or are against the collection's schema.
+        """
+        return self._change(id, "replace", lambda old: value, revision, vectors, expires, key)
+
+    def patch(
+        self,
+        id: str,
+        changes: dict[str, Value],
+        *,
+        revision: int | None = None,
+        vectors: Vectors | None = None,
+        expires: Expiry = None,
+        key: str | None = None,
+    ) -> Written:
+        """Change some fields, by the rules of JSON Merge Patch (RFC 7396): None removes a field.
+
+        Args:
+            id: The document's id.
+            changes: Fields to change; objects in them change the fields of objects.
+            revision: As in `replace`.
+            vectors: As in `replace`.
+            expires: As in `replace`.
+            key: As in `insert`.
+
+        Raises:
+            NotFoundError: As in `replace`, and all its other errors.
+        """
+        if not isinstance(changes, dict):
+            raise InvalidDocumentError(f"a patch is a dict of fields, not {type(changes).__name__}")
+        return self._change(id, "patch", lambda old: merge_patch(old, changes), revision, vectors, expires, key)
+
+    def _change(
+        self,
+        id: str,
+        action: str,
+        new_value: Callable[[dict[str, Value]], Value],
+        revision: int | None,
+        vectors: Vectors | None,
+        expires: Expiry,
+        key: str | None,
+    ) -> Written:
+        moment = _moment(expires)
+
+        def work(changes: Changes) -> list[Any]:
+            made = changes.change(
+                changes.collection(self.name),
+                id,
+                action,
+                new_value,
+                revision=revision,
+                vectors=vectors,
+                expires=moment,
+            )
+            return [made.id, made.revision]
+
+        return Written(*self._scope.write(work, key=key))
+
+    def upsert(
+        self,
+        id: str,
+        value: dict[str, Value],
+        *,
+        vectors: Vectors | None = None,
+        expires: Expiry = None,
+        key: str | None = None,
+    ) -> Written:
+        """Insert a document, or replace the one that is there.
+
+        Args:
+            id: Its id.
+            value: All its fields.
+            vectors: As in `replace`.
+            expires: As in `replace`.
+            key: As in `insert`.
+
+        Raises:
+            UniqueError: A value must be unique and is there already.
+            InvalidDocumentError: The fields cannot be stored, or are against the collection's schema.
+        """
+        check_id(id)
+        moment = _moment(expires)
+
+        def work(changes: Changes) -> list[Any]:
+            info = changes.collection(self.name, create=True)
+            if changes.exists(info, id):
+                made = changes.change(info, id, "replace", lambda old: value, vectors=vectors, expires=moment)
+            else:
+                [made] = changes.insert(info, [NewDocument(id, value, vectors or {}, moment)])
+            return [made.id, made.revision]
+
+        return Written(*self._scope.write(work, key=key))
+
+    def delete(self, id: str, *, revision: int | None = None, key: str | None = None) -> Written:
+        """Remove a document.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has another revision than the one given.
+        """
+
+        def work(changes: Changes) -> list[Any]:
+            made = changes.delete(changes.collection(self.name), id, revision=revision)
+            return [made.id, made.revision]
+
+        return Written(*self._scope.write(work, key=key))
+
+    def count(self) -> int:
+        """How many documents there are."""
+
+        def work(connection: Connection, catalog: Catalog) -> int:
+            info = self._scope.find(connection, catalog, self.name)
+            if info is None:
+                return 0
+            [(count,)] = connection.rows(
+                f"SELECT count(*) FROM {info.table} WHERE expires IS NULL OR expires > ?", (now(),)
+            )
+            return int(count)
+
+        return self._scope.read(work)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def scan(self) -> Iterator[Document]:
+        """All documents, in the order in which they were inserted, read a page at a time.
+
+        Documents that are inserted meanwhile come last; open a view of the database to see one moment.
+        """
+        after = 0
+        while True:
+            page, after = self._scope.read(partial(_page, self._scope, self.name, after))
+            yield from page
+            if not after:
+                return
+
+    def __iter__(self) -> Iterator[Document]:
+        return self.scan()
+
+    def create_index(
+        self,
+        name: str,
+        *,
+        fields: str | Sequence[str] | None = None,
+        kind: IndexKind = "value",
+        **options: Any,
+    ) -> None:
+        """Make an index, of the documents that are there and all that come.
+
+        Args:
+            name: Its name.
+            fields: Paths of the fields that it holds; by default the one of its name. A vector index has none.
+            kind: `value` to find and sort by values; `unique` to refuse a second document of the same values, too;
+                `text` for words; `vector` for nearness.
+            options: By kind. Text: `stemming` (True). Vector: `dimension`, `metric` (cosine, dot, l2).
+
+        Raises:
+            ConflictError: There is an index of this name.
+            UniqueError: Two documents have the same values already.
+            DatabaseError: A path or an option is wrong.
+        """
+        if kind not in KINDS:
+            raise DatabaseError(f"kind = {kind!r} is unknown", hint=f"one of {', '.join(KINDS)}")
+        if kind == "vector":
+            if fields is not None:
+                raise DatabaseError("a vector index has no fields", hint="vectors are given beside the document")
+            paths = []
+        else:
+            paths = [parse_path(text) for text in ([fields] if isinstance(fields, str) else fields or [name])]
+        if kind in ("value", "unique") and options:
+            raise DatabaseError(f"a {kind} index has no options, but was given {', '.join(sorted(options))}")
+        keeper_of(Index(0, name, kind, tuple(paths), options)).check(Index(0, name, kind, tuple(paths), options))
+
+        def work(changes: Changes) -> None:
+            info = changes.collection(self.name, create=True)
+            connection = changes.connection
+            index = catalogs.add_index(connection, info, name, kind, paths, options)
+            keeper = keeper_of(index)
+            keeper.create(connection, info, index)
+            if kind == "text":
+                for rows in _rows_in_pages(connection, info):
+                    keeper.insert(connection, index, rows)
+            changes.log_change("create index", info.name, detail=f'{{"index":"{name}"}}')
+            changes.catalog_changed()
+
+        self._scope.write(work)
+
+    def drop_index(self, name: str) -> None:
+        """Remove an index; the documents stay.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+
+        def work(changes: Changes) -> None:
+            info = changes.collection(self.name)
+            index = info.indexes.get(name)
+            if index is None:
+                known = ", ".join(info.indexes) or "none"
+                raise NotFoundError(f"collection {self.name!r} has no index {name!r}", hint=f"indexes: {known}")
+            keeper_of(index).drop(changes.connection, index)
+            catalogs.remove_index(changes.connection, index)
+            changes.log_change("drop index", info.name, detail=f'{{"index":"{name}"}}')
+            changes.catalog_changed()
+
+        self._scope.write(work)
+
+    @property
+    def indexes(self) -> dict[str, Index]:
+        """Its indexes by name."""
+
+        def work(connection: Connection, catalog: Catalog) -> dict[str, Index]:
+            info = self._scope.find(connection, catalog, self.name)
+            return {} if info is None else dict(info.indexes)
+
+        return self._scope.read(work)
+
+
+def _get(scope: Scope, name: str, id: str, connection: Connection, catalog: Catalog) -> Document | None:
+    info = scope.find(connection, catalog, name)
+    if info is None:
+        return None
+    row = connection.row(
+        f"SELECT id, rev, created, updated, expires, {connection.dialect.json_text('doc')} "
+        f"FROM {info.table} WHERE id = ?",
+        (id,),
+    )
+    if row is None or (row[4] is not None and row[4] <= now()):
+        return None
+    return _document(row)
+
+
+def _document(row: Row) -> Document:
+    id, revision, created, updated, expires, text = row
+    return Document(id, revision, created, updated, expires, decode(text))
+
+
+def _page(
+    scope: Scope, name: str, after: int, connection: Connection, catalog: Catalog
+) -> tuple[list[Document], int]:
+    """Documents of rows after one, and the last of these rows, 0 at the end."""
+    info = scope.find(connection, catalog, name)
+    if info is None:
+        return [], 0
+    rows = connection.rows(
+        f"SELECT rid, id, rev, created, updated, expires, {connection.dialect.json_text('doc')} "
+        f"FROM {info.table} WHERE rid > ? AND (expires IS NULL OR expires > ?) ORDER BY rid LIMIT ?",
+        (after, now(), _PAGE),
+    )
+    return [_document(row[1:]) for row in rows], rows[-1][0] if len(rows) == _PAGE else 0
+
+
+def _rows_in_pages(connection: Connection, info: CollectionInfo) -> Iterator[list[NewRow]]:
+    after = 0
+    while rows := connection.rows(
+        f"SELECT rid, {connection.dialect.json_text('doc')} FROM {info.table} WHERE rid > ? ORDER BY rid LIMIT ?",
+        (after, _PAGE),
+    ):
+        yield [NewRow(rid, decode(text), None) for rid, text in rows]
+        after = rows[-1][0]
+
+
+def _as_new(value: dict[str, Value] | NewDocument, expires: int | None) -> NewDocument:
+    if isinstance(value, NewDocument):
+        return value
+    if not isinstance(value, Mapping) or not ("_id" in value or "_vectors" in value):
+        return NewDocument(new_id(), value, {}, expires)
+    rest = dict(value)
+    id, vectors = rest.pop("_id", None), rest.pop("_vectors", {})
+    return NewDocument(new_id() if id is None else check_id(id), rest, vectors, expires)
+
+
+def _moment(expires: Expiry) -> int | None:
+    """In microseconds since 1970."""
+    if expires is None:
+        return None
+    if isinstance(expires, dt.timedelta):
+        return now() + round(expires.total_seconds() * 1e6)
+    if not isinstance(expires, dt.datetime) or expires.tzinfo is None:
+        raise DatabaseError(
+            f"expires = {expires!r} is no moment", hint="a timedelta from now, or a datetime with a zone"
+        )
+    return round(expires.timestamp() * 1e6)

@@ -1,0 +1,259 @@
+"""A database: collections, transactions, and views of one moment."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from quanta_tissu.errors import CorruptionError, DatabaseError
+from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.backend import Backend, Connection
+from quanta_tissu.tissdb.collection import Collection
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.indexes import keeper_of
+from quanta_tissu.tissdb.log import EMPTY, Log
+from quanta_tissu.tissdb.schema import check_is_schema
+from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
+from quanta_tissu.tissdb.writer import Writer
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of the tables; a file of a later format is refused, one of an earlier is brought up to date."""
+
+_MAGIC = "quanta_tissu.tissdb"
+
+
+class Database:
+    """One database, used by any number of threads.
+
+    Args:
+        backend: The engine.
+        actor: On whose behalf changes are made, for the log.
+    """
+
+    def __init__(self, backend: Backend, *, actor: str = "local") -> None:
+        self._backend = backend
+        self._actor = actor
+        self._process = os.getpid()
+        self._idle: deque[Connection] = deque()
+        self._committed = threading.Condition()
+        self._last_seq = 0
+        self._catalog = Catalog(-1, {})
+        try:
+            _set_up(backend)
+            self._writer = Writer(backend, self._note_commit)
+            self._catalog = self.read_connection(catalogs.load)
+        except BaseException:
+            self.close()
+            raise
+
+    def collection(self, name: str) -> Collection:
+        """A collection; the first write to it makes it."""
+        return Collection(self, name)
+
+    def __getitem__(self, name: str) -> Collection:
+        return self.collection(name)
+
+    def collections(self) -> list[str]:
+        """Names of all collections."""
+        return sorted(self._fresh_catalog().collections)
+
+    def create_collection(
+        self, name: str, *, schema: dict[str, Any] | None = None, ttl: float | None = None
+    ) -> Collection:
+        """Make a collection, or see that it is there as described.
+
+        Args:
+            name: Its name.
+            schema: JSON Schema (draft 2020-12) of its documents.
+            ttl: Seconds that a document lives unless it says otherwise.
+
+        Raises:
+            ConflictError: It is there with other settings.
+        """
+        settings: dict[str, Any] = {}
+        if schema is not None:
+            check_is_schema(schema)
+            settings["schema"] = schema
+        if ttl is not None:
+            if not ttl > 0:
+                raise DatabaseError(f"ttl = {ttl} is no time to live", hint="seconds, more than 0")
+            settings["ttl"] = ttl
+
+        def work(changes: Changes) -> None:
+            info = changes.catalog.collections.get(name)
+            if info is None or info.settings != settings:
+                changes.create_collection(name, settings)
+
+        self.write(work)
+        return self.collection(name)
+
+    def drop_collection(self, name: str) -> None:
+        """Remove a collection with all its documents and indexes.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+
+        def work(changes: Changes) -> None:
+            info = changes.catalog.find(name)
+            for index in info.indexes.values():
+                keeper_of(index).drop(changes.connection, index)
+            catalogs.remove_collection(changes.connection, info)
+            changes.log_change("drop collection", name)
+            changes.catalog_changed()
+
+        self.write(work)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Several writes, of any collections, that all happen or none does; reads in it see its own writes.
+
+        No other write of this process or another happens meanwhile, so keep it short.
+        """
+        with transaction(self._writer, self._actor, self._current_catalog, self._note_catalog) as opened:
+            yield opened
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """The database as it is at this moment, whatever is written meanwhile."""
+        connection = self._take()
+        try:
+            connection.begin_read()
+            try:
+                yield View(connection, catalogs.load(connection))
+            finally:
+                connection.rollback()
+        finally:
+            self._idle.append(connection)
+
+    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+        """As `Scope`."""
+        connection = self._take()
+        try:
+            try:
+                return work(connection, self._catalog)
+            except Exception as error:
+                if not connection.dialect.missing_table(error):
+                    raise
+                # Another process has dropped what the catalog in memory still has.
+                self._note_catalog(catalogs.load(connection))
+                return work(connection, self._catalog)
+        finally:
+            self._idle.append(connection)
+
+    def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
+        """As `Scope`."""
+        if name not in catalog.collections:
+            catalog = catalogs.load(connection)
+            self._note_catalog(catalog)
+        return catalog.collections.get(name)
+
+    def read_connection(self, work: Callable[[Connection], T]) -> T:
+        """Run work that needs no catalog."""
+        return self.read(lambda connection, catalog: work(connection))
+
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+        """As `Scope`; many callers' work is committed together."""
+        caught: list[Catalog] = []
+
+        def piece(connection: Connection, log: Log) -> T:
+            changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
+            result = run_once(changes, work, key)
+            if changes.catalog is not self._catalog:
+                caught.append(changes.catalog)
+            return result
+
+        result = self._writer.run(piece)
+        for catalog in caught:
+            self._note_catalog(catalog)
+        return result
+
+    def close(self) -> None:
+        """Finish what is being written, and close the files."""
+        writer = getattr(self, "_writer", None)
+        if writer is not None:
+            writer.close()
+        while self._idle:
+            self._idle.pop().close()
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self) -> Connection:
+        if os.getpid() != self._process:
+            raise DatabaseError(
+                "the database was opened before this process was forked", hint="open it again in this process"
+            )
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._backend.connect(write=False)
+
+    def _current_catalog(self, connection: Connection, log: Log) -> Catalog:
+        """The catalog as the writer's transaction sees it, which another process may have changed."""
+        return self._catalog if self._catalog.version == log.catalog else catalogs.load(connection)
+
+    def _fresh_catalog(self) -> Catalog:
+        self._note_catalog(self.read_connection(catalogs.load))
+        return self._catalog
+
+    def _note_catalog(self, catalog: Catalog) -> None:
+        if catalog.version > self._catalog.version:
+            self._catalog = catalog
+
+    def _note_commit(self, seq: int) -> None:
+        with self._committed:
+            self._last_seq = seq
+            self._committed.notify_all()
+
+
+def _set_up(backend: Backend) -> None:
+    """Make the tables of a new database; see that those of an old one are ours.
+
+    Raises:
+        CorruptionError: They are not.
+        DatabaseError: They are of a later format.
+    """
+    connection = backend.connect(write=True)
+    try:
+        connection.begin_write()
+        if connection.dialect.has_tables(connection):
+            _check_format(connection, backend.url)
+        else:
+            for statement in connection.dialect.create_base_tables():
+                connection.run(statement)
+            connection.run("INSERT INTO _head (only, seq, hash, catalog) VALUES (1, 0, ?, 0)", (EMPTY,))
+            for name, value in {"magic": _MAGIC, "format": str(FORMAT), "uuid": str(uuid.uuid4())}.items():
+                connection.run("INSERT INTO _settings (name, value) VALUES (?, ?)", (name, value))
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def _check_format(connection: Connection, url: str) -> None:
+    settings: dict[str, str] = {}
+    if connection.dialect.has_tables(connection, "_settings"):
+        settings = dict(connection.rows("SELECT name, value FROM _settings WHERE name IN ('magic', 'format')"))
+    if settings.get("magic") != _MAGIC:
+        raise CorruptionError(f"{url} is a database, but not one of TissDB", hint="name another file")
+    if int(settings["format"]) > FORMAT:
+        raise DatabaseError(
+            f"{url} has format {settings['format']}; this version knows formats up to {FORMAT}",
+            hint="open it with the version that wrote it, or a later one",
+        )

@@ -1,0 +1,130 @@
+"""Kinds of indexes: how each is made, and kept in step with the documents inside their transaction.
+
+Value indexes are the engine's own, over expressions of the document, and need nothing. Text and vector indexes are
+tables of ours, and every change of a document changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from quanta_tissu.errors import UniqueError
+from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.definitions import CollectionInfo, Index
+from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.search.text import TEXT
+from quanta_tissu.tissdb.search.vectors import VECTOR
+from quanta_tissu.tissdb.values import Value
+
+
+class NewRow(NamedTuple):
+    """A document that is being added, as an index sees it.
+
+    Attributes:
+        rid: The number of its row.
+        value: Its fields.
+        vector: What was given for this index, if it is one of vectors.
+    """
+
+    rid: int
+    value: dict[str, Value]
+    vector: Any
+
+
+class Keeper(Protocol):
+    """Keeps the indexes of one kind."""
+
+    def check(self, index: Index) -> None:
+        """Refuse options that it does not know or cannot do.
+
+        Raises:
+            DatabaseError: There is one.
+        """
+
+    def create(self, connection: Connection, info: CollectionInfo, index: Index) -> None:
+        """Make its tables, empty."""
+
+    def drop(self, connection: Connection, index: Index) -> None:
+        """Drop its tables."""
+
+    def insert(self, connection: Connection, index: Index, rows: Sequence[NewRow]) -> None:
+        """Documents have been added."""
+
+    def update(
+        self,
+        connection: Connection,
+        index: Index,
+        rid: int,
+        old: dict[str, Value],
+        new: dict[str, Value],
+        vector: Any,
+    ) -> None:
+        """A document has another value; its vector is another one, or None for the same."""
+
+    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+        """Documents have been removed."""
+
+
+class ValueKeeper:
+    """As `Keeper`, for indexes that the engine keeps by itself.
+
+    Args:
+        unique: No two documents may have the same values.
+    """
+
+    def __init__(self, unique: bool) -> None:
+        self._unique = unique
+
+    def check(self, index: Index) -> None:
+        """As `Keeper`: there are no options."""
+
+    def create(self, connection: Connection, info: CollectionInfo, index: Index) -> None:
+        """As `Keeper`; what is in the table already is indexed."""
+        dialect = connection.dialect
+        try:
+            connection.run(dialect.create_value_index(f"i_{index.number}", info.table, index.paths, self._unique))
+        except Exception as error:
+            if dialect.unique_violation(error) is None:
+                raise
+            said = ", ".join(map(path_text, index.paths))
+            raise UniqueError(
+                f"two documents in {info.name!r} have the same {said}",
+                hint="change or delete one of them first, or make an index of kind 'value'",
+            ) from error
+
+    def drop(self, connection: Connection, index: Index) -> None:
+        """As `Keeper`."""
+        connection.run(f"DROP INDEX i_{index.number}")
+
+    def insert(self, connection: Connection, index: Index, rows: Sequence[NewRow]) -> None:
+        """As `Keeper`."""
+
+    def update(
+        self,
+        connection: Connection,
+        index: Index,
+        rid: int,
+        old: dict[str, Value],
+        new: dict[str, Value],
+        vector: Any,
+    ) -> None:
+        """As `Keeper`."""
+
+    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+        """As `Keeper`."""
+
+
+_KEEPERS: dict[str, Keeper] = {
+    "value": ValueKeeper(unique=False),
+    "unique": ValueKeeper(unique=True),
+    "text": TEXT,
+    "vector": VECTOR,
+}
+
+KINDS = tuple(_KEEPERS)
+
+
+def keeper_of(index: Index) -> Keeper:
+    """What keeps an index."""
+    return _KEEPERS[index.kind]

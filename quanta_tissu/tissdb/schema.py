@@ -1,0 +1,62 @@
+"""JSON Schema (draft 2020-12) of a collection's documents."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from quanta_tissu.errors import DatabaseError, InvalidDocumentError
+from quanta_tissu.tissdb.values import Value
+
+
+def check_is_schema(schema: dict[str, Any]) -> None:
+    """Refuse what is no schema.
+
+    Raises:
+        DatabaseError: It is none; the error says why.
+    """
+    import jsonschema_rs
+
+    try:
+        jsonschema_rs.validator_for(schema)
+    except (jsonschema_rs.ValidationError, ValueError, TypeError) as error:
+        where = _path(getattr(error, "instance_path", []))
+        reason = getattr(error, "message", str(error))
+        raise DatabaseError(
+            f"this is no JSON Schema: {where + ': ' if where else ''}{reason}",
+            hint="see https://json-schema.org, draft 2020-12",
+        ) from None
+
+
+def check_schema(schema: dict[str, Any], value: Value) -> None:
+    """Refuse a document that is against a schema. Its tagged values are seen as they are stored.
+
+    Args:
+        schema: A schema that `check_is_schema` let pass.
+        value: The document in JSON's own types, with tags (`values.plain`).
+
+    Raises:
+        InvalidDocumentError: It is against the schema; all violations are named by path.
+    """
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    if validator.is_valid(value):
+        return
+    errors = sorted(validator.iter_errors(value), key=lambda error: [str(step) for step in error.instance_path])
+    lines = [f"{_path(error.instance_path) or 'the document'}: {error.message}" for error in errors]
+    raise InvalidDocumentError(
+        f"the document is against the schema of its collection: {'; '.join(lines)}",
+        path=_path(errors[0].instance_path),
+    )
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Any:
+    import jsonschema_rs
+
+    return jsonschema_rs.validator_for(json.loads(schema))
+
+
+def _path(steps: list[str | int]) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".")

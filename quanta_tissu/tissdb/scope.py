@@ -1,0 +1,30 @@
+"""Where reads and writes happen: on the database as it is now, in a transaction, or on a view of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.documents import Changes
+
+T = TypeVar("T")
+
+
+class Scope(Protocol):
+    """Runs reads and writes."""
+
+    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+        """Run work that reads."""
+
+    def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
+        """A collection, None if there is none; a catalog in which it is missing may be old, and is read again."""
+
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+        """Run work that writes, all of it or nothing.
+
+        Args:
+            work: What to do; its result can be written as JSON if there is a key.
+            key: An idempotency key: work that was done under it is not done again, and its result is given again.
+        """

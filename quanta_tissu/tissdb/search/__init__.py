@@ -1,0 +1,1 @@
+"""Search: full text, vectors, and both together."""

@@ -1,0 +1,112 @@
+"""Vector indexes: a vector for every document that was given one, found by its nearness to another.
+
+The bytes in the database are the truth. What is searched is a copy in memory, made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quanta_tissu.errors import DatabaseError, InvalidDocumentError
+from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.definitions import CollectionInfo, Index
+from quanta_tissu.tissdb.values import Value
+
+METRICS = ("cosine", "dot", "l2")
+
+_OPTIONS = {"dimension", "metric"}
+
+_MOST_DIMENSIONS = 16_000
+
+
+class VectorKeeper:
+    """As `Keeper`: checks vectors and hands their numbers to the engine."""
+
+    def check(self, index: Index) -> None:
+        """As `Keeper`."""
+        for name in index.options:
+            if name not in _OPTIONS:
+                raise DatabaseError(
+                    f"a vector index has no option {name!r}", hint=f"options: {', '.join(sorted(_OPTIONS))}"
+                )
+        dimension = index.options.get("dimension")
+        if not isinstance(dimension, int) or not 0 < dimension <= _MOST_DIMENSIONS:
+            raise DatabaseError(
+                f"vector index {index.name!r} has dimension = {dimension!r}",
+                hint=f"dimension=384, say: how many numbers its vectors have, 1 to {_MOST_DIMENSIONS:,}",
+            )
+        metric = index.options.setdefault("metric", "cosine")
+        if metric not in METRICS:
+            raise DatabaseError(f"metric = {metric!r} is unknown", hint=f"one of {', '.join(METRICS)}")
+
+    def create(self, connection: Connection, info: CollectionInfo, index: Index) -> None:
+        """As `Keeper`."""
+        connection.dialect.vectors.create(connection, index)
+
+    def drop(self, connection: Connection, index: Index) -> None:
+        """As `Keeper`."""
+        connection.dialect.vectors.drop(connection, index)
+
+    def insert(self, connection: Connection, index: Index, rows: Sequence[Any]) -> None:
+        """As `Keeper`; documents without a vector are not in the index."""
+        given = [(row.rid, checked(index, row.vector)) for row in rows if row.vector is not None]
+        if given:
+            connection.dialect.vectors.insert(connection, index, given)
+
+    def update(
+        self,
+        connection: Connection,
+        index: Index,
+        rid: int,
+        old: dict[str, Value],
+        new: dict[str, Value],
+        vector: Any,
+    ) -> None:
+        """As `Keeper`."""
+        if vector is not None:
+            numbers = checked(index, vector)
+            connection.dialect.vectors.delete(connection, index, [rid])
+            connection.dialect.vectors.insert(connection, index, [(rid, numbers)])
+
+    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+        """As `Keeper`."""
+        connection.dialect.vectors.delete(connection, index, rids)
+
+
+VECTOR = VectorKeeper()
+
+
+def checked(index: Index, vector: Any) -> NDArray[np.float32]:
+    """A vector as the index stores it: float32, of length one where nearness is an angle.
+
+    Raises:
+        InvalidDocumentError: It has another dimension, no numbers, or no direction.
+    """
+    dimension, name = index.options["dimension"], index.name
+    try:
+        numbers = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidDocumentError(
+            f"the vector for {name!r} is no list of numbers", path=f"_vectors.{name}"
+        ) from None
+    if numbers.shape != (dimension,):
+        raise InvalidDocumentError(
+            f"the vector for {name!r} has shape {numbers.shape}; the index holds vectors of {dimension} numbers",
+            path=f"_vectors.{name}",
+        )
+    if not np.isfinite(numbers).all():
+        raise InvalidDocumentError(f"the vector for {name!r} holds NaN or infinity", path=f"_vectors.{name}")
+    if index.options["metric"] == "cosine":
+        length = float(np.linalg.norm(numbers.astype(np.float64)))
+        if length == 0:
+            raise InvalidDocumentError(
+                f"the vector for {name!r} is zero, which has no direction",
+                path=f"_vectors.{name}",
+                hint="leave it out, or use metric='dot'",
+            )
+        numbers = (numbers / length).astype(np.float32)
+    return numbers

@@ -1,0 +1,1 @@
+"""The embedded engine: SQLite through APSW, one file, in write-ahead mode."""

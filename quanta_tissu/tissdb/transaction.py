@@ -1,0 +1,180 @@
+"""Several writes as one, and views of one moment."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from quanta_tissu.errors import DatabaseError
+from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.collection import Collection
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.log import Log
+from quanta_tissu.tissdb.writer import Writer
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """As `Scope`: writes that all happen when it ends, or none.
+
+    Args:
+        changes: The writer's transaction, lent to this thread.
+    """
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes: Changes | None = changes
+        self._depth = 0
+
+    def collection(self, name: str) -> Collection:
+        """A collection in this transaction."""
+        return Collection(self, name)
+
+    def __getitem__(self, name: str) -> Collection:
+        return self.collection(name)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Writes inside it that are undone, and only these, if an exception leaves it."""
+        changes = self._open()
+        self._depth += 1
+        name = f"level_{self._depth}"
+        mark, catalog = changes.log.mark(), changes.catalog
+        changes.connection.rows(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            if changes.connection.in_transaction:
+                changes.connection.rows(f"ROLLBACK TO {name}")
+                changes.connection.rows(f"RELEASE {name}")
+                changes.log.reset(mark)
+                changes.catalog = catalog
+            raise
+        else:
+            changes.connection.rows(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+        """As `Scope`; sees what the transaction has written."""
+        changes = self._open()
+        return work(changes.connection, changes.catalog)
+
+    def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
+        """As `Scope`."""
+        return catalog.collections.get(name)
+
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+        """As `Scope`; one that fails is undone alone, and the transaction goes on if its error is caught."""
+        with self.savepoint():
+            return run_once(self._open(), work, key)
+
+    def end(self) -> None:
+        """Refuse everything from now on."""
+        self._changes = None
+
+    def _open(self) -> Changes:
+        if self._changes is None:
+            raise DatabaseError("the transaction has ended", hint="use it inside its `with` block")
+        return self._changes
+
+
+class View:
+    """As `Scope`: the database as it was at one moment; it cannot be written.
+
+    Args:
+        connection: Has a read transaction open.
+        catalog: The catalog of that moment.
+    """
+
+    def __init__(self, connection: Connection, catalog: Catalog) -> None:
+        self._connection = connection
+        self._catalog = catalog
+
+    def collection(self, name: str) -> Collection:
+        """A collection in this view."""
+        return Collection(self, name)
+
+    def __getitem__(self, name: str) -> Collection:
+        return self.collection(name)
+
+    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+        """As `Scope`."""
+        return work(self._connection, self._catalog)
+
+    def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
+        """As `Scope`."""
+        return catalog.collections.get(name)
+
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+        """Refuse.
+
+        Raises:
+            DatabaseError: Always.
+        """
+        raise DatabaseError("a view cannot be written", hint="write to the database, or in a transaction")
+
+
+@contextmanager
+def transaction(
+    writer: Writer, actor: str, current: Callable[[Connection, Log], Catalog], ended: Callable[[Catalog], None]
+) -> Iterator[Transaction]:
+    """Borrow the writer's transaction for the calling thread; commit it at the end, or undo it after an exception.
+
+    Args:
+        writer: The writer.
+        actor: On whose behalf.
+        current: The catalog at the transaction's beginning.
+        ended: Gets the catalog that the transaction left, once it is committed.
+    """
+    granted: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def lend(connection: Connection, log: Log) -> None:
+        granted.put(Changes(connection, log, current(connection, log), actor))
+        if not finished.get():
+            raise _UndoneError
+
+    future: Future[None] = writer.submit(lend, alone=True)
+    future.add_done_callback(lambda _: granted.put(None))
+    changes = granted.get()
+    if changes is None:
+        future.result()
+        raise AssertionError("unreachable: the writer ended without an error")
+    opened = Transaction(changes)
+    with writer.lent():
+        try:
+            yield opened
+        except BaseException:
+            opened.end()
+            finished.put(False)
+            future.exception()
+            raise
+        opened.end()
+        finished.put(True)
+    future.result()
+    ended(changes.catalog)
+
+
+class _UndoneError(Exception):
+    """An exception has left the transaction's block, and goes on there."""
+
+
+def run_once(changes: Changes, work: Callable[[Changes], T], key: str | None) -> T:
+    """Run work, or give the result that it had when it ran under the same key."""
+    if key is None:
+        return work(changes)
+    found = changes.connection.row("SELECT result FROM _requests WHERE key = ?", (key,))
+    if found is not None:
+        earlier: T = json.loads(found[0])
+        return earlier
+    result: Any = work(changes)
+    changes.connection.run(
+        "INSERT INTO _requests (key, time, result) VALUES (?, ?, ?)", (key, changes.time, json.dumps(result))
+    )
+    return result  # type: ignore[no-any-return]

@@ -1,0 +1,212 @@
+"""The one writer of a process: a thread that commits the work of many callers together.
+
+A commit waits for the disk, whatever it holds. So the writer takes all work that has come meanwhile, runs it in
+one transaction, each piece behind a savepoint of its own, commits once, and only then tells the callers. One piece
+that fails is undone alone. Callers are served in the order in which they came, so nobody starves.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from quanta_tissu.errors import DatabaseError, UnknownOutcomeError
+from quanta_tissu.tissdb.backend import Backend, Connection
+from quanta_tissu.tissdb.log import Log
+
+T = TypeVar("T")
+
+MOST_TOGETHER = 512
+"""Pieces of work in one transaction at most, so that the first does not wait long for the last."""
+
+_IDLE_SECONDS = 0.5
+
+
+class _Piece:
+    """Work for the writer, and who waits for it."""
+
+    __slots__ = ("alone", "future", "work")
+
+    def __init__(self, work: Callable[[Connection, Log], Any], alone: bool) -> None:
+        self.work = work
+        self.alone = alone
+        self.future: Future[Any] = Future()
+
+
+class Writer:
+    """Runs work in transactions, one after the other.
+
+    Args:
+        backend: Where it connects.
+        on_commit: Called with the number of the log's last entry after every commit that changed something.
+
+    Attributes:
+        last_maintenance_error: Why the files could not be kept in order the last time that they could not.
+    """
+
+    def __init__(self, backend: Backend, on_commit: Callable[[int], None] = lambda seq: None) -> None:
+        self._backend = backend
+        self._on_commit = on_commit
+        self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
+        self._connection: Connection | None = backend.connect(write=True)
+        self._lent_to: int | None = None
+        self.last_maintenance_error: Exception | None = None
+        self._closed = False
+        self._closing = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="tissdb-writer", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[Connection, Log], T], *, alone: bool = False) -> T:
+        """Run work in a transaction and wait until it is committed.
+
+        Args:
+            work: Gets the connection and the log. What it raises undoes all it did, and is raised here.
+            alone: Share the transaction with nobody.
+
+        Raises:
+            BusyError: Another process has been writing for too long; nothing was written.
+            StorageError: Nothing was written.
+            UnknownOutcomeError: Nobody can tell whether it was.
+        """
+        return self.submit(work, alone=alone).result()
+
+    def submit(self, work: Callable[[Connection, Log], T], *, alone: bool = False) -> Future[T]:
+        """As `run`, without waiting."""
+        if self._lent_to == threading.get_ident():
+            raise DatabaseError(
+                "the database is written inside a transaction of the same thread, which would wait for itself",
+                hint="write through the transaction: tx.collection(...)",
+            )
+        piece = _Piece(work, alone)
+        with self._closing:
+            if self._closed:
+                raise DatabaseError("the database is closed", hint="open it again")
+            self._queue.put(piece)
+        return piece.future
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """While the calling thread holds the transaction that is being run."""
+        self._lent_to = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._lent_to = None
+
+    def close(self) -> None:
+        """Finish the work that was handed in, and end."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        carried: _Piece | None = None
+        ending = False
+        while not ending or carried is not None:
+            if carried is None:
+                first = self._next()
+                if first is None:
+                    break
+            else:
+                first, carried = carried, None
+            batch = [first]
+            while not first.alone and not ending and len(batch) < MOST_TOGETHER:
+                try:
+                    piece = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if piece is None:
+                    ending = True
+                elif piece.alone:
+                    carried = piece
+                    break
+                else:
+                    batch.append(piece)
+            self._commit_together(batch)
+        if self._connection is not None:
+            self._connection.close()
+
+    def _next(self) -> _Piece | None:
+        """The next piece, or None at the end; while there is none, the files are kept in order."""
+        while True:
+            try:
+                return self._queue.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                self._maintain()
+
+    def _maintain(self) -> None:
+        # What fails here is no caller's error; the next write or check will meet it.
+        try:
+            self._backend.maintain()
+        except Exception as error:
+            self.last_maintenance_error = error
+
+    def _commit_together(self, batch: list[_Piece]) -> None:
+        done: list[tuple[_Piece, Any]] = []
+        try:
+            if self._connection is None:
+                self._connection = self._backend.connect(write=True)
+            connection = self._connection
+            connection.begin_write()
+            log = Log(connection)
+            for piece in batch:
+                self._run_piece(piece, connection, log, done, single=len(batch) == 1)
+            changed = log.store_head()
+            connection.commit()
+        except BaseException as error:
+            self._abandon(error)
+            for piece in batch:
+                if not piece.future.done():
+                    piece.future.set_exception(error)
+            return
+        for piece, result in done:
+            piece.future.set_result(result)
+        if changed:
+            self._on_commit(log.seq)
+
+    def _run_piece(
+        self, piece: _Piece, connection: Connection, log: Log, done: list[tuple[_Piece, Any]], *, single: bool
+    ) -> None:
+        """Run one piece; if it fails, undo and report it alone.
+
+        Raises:
+            Exception: The engine has ended the whole transaction.
+        """
+        mark = log.mark()
+        if not single:
+            connection.rows("SAVEPOINT piece")
+        try:
+            result = piece.work(connection, log)
+        except BaseException as error:
+            if single or not connection.in_transaction:
+                raise
+            connection.rows("ROLLBACK TO piece")
+            connection.rows("RELEASE piece")
+            log.reset(mark)
+            piece.future.set_exception(error)
+            return
+        if not single:
+            connection.rows("RELEASE piece")
+        done.append((piece, result))
+
+    def _abandon(self, error: BaseException) -> None:
+        """Undo the transaction; a connection that may be in any state is given up."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if isinstance(error, UnknownOutcomeError):
+                connection.close()
+                return
+            connection.rollback()
+            self._connection = connection
+        except Exception:
+            connection.close()

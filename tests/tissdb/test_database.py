@@ -1,0 +1,127 @@
+"""Opening, closing, and several processes at one file."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import apsw
+import pytest
+
+import quanta_tissu.tissdb as tissdb
+from quanta_tissu.errors import BusyError, CorruptionError, DatabaseError, StorageError
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(path):
+    with tissdb.open(path) as db:
+        db["a"].create_index("n")
+        written = db["a"].insert({"n": 1})
+    with tissdb.open(path) as db:
+        assert db["a"][written.id]["n"] == 1
+        assert list(db["a"].indexes) == ["n"]
+        assert db["a"].insert({}).revision == written.revision + 1
+
+
+def test_a_database_in_memory_is_gone_afterwards():
+    with tissdb.open(":memory:") as db:
+        db["a"].insert({})
+        folder = db._backend.path.parent
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("missing/x.db", StorageError), (".", StorageError), ("mysql://host/x", DatabaseError)],
+)
+def test_addresses_that_lead_nowhere(tmp_path, monkeypatch, name, error):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error):
+        tissdb.open(name)
+
+
+def test_a_file_that_is_no_database(path):
+    path.write_bytes(b"hello, this is text\n" * 1000)
+    with pytest.raises(CorruptionError):
+        tissdb.open(path)
+    assert path.read_bytes().startswith(b"hello")
+
+
+def test_a_database_of_somebody_else(path):
+    apsw.Connection(str(path)).execute("CREATE TABLE x (a)")
+    with pytest.raises(CorruptionError, match="not one of TissDB"):
+        tissdb.open(path)
+
+
+def test_a_file_of_a_later_format_is_refused(path):
+    tissdb.open(path).close()
+    apsw.Connection(str(path)).execute("UPDATE _settings SET value = '99' WHERE name = 'format'")
+    with pytest.raises(DatabaseError, match="format 99"):
+        tissdb.open(path)
+
+
+def test_an_sqlite_that_loses_data_is_refused(path, monkeypatch):
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    with pytest.raises(DatabaseError, match="can lose committed writes"):
+        tissdb.open(path)
+
+
+def test_a_read_only_folder_is_an_error_of_ours(path, monkeypatch):
+    tissdb.open(path).close()
+    path.chmod(0o444)
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises((BusyError, StorageError)):
+        tissdb.open(path, busy_timeout=0.05)
+
+
+def test_a_writer_elsewhere_is_waited_for_and_then_named(path):
+    with tissdb.open(path, busy_timeout=0.05) as db:
+        db["a"].insert({})
+        other = apsw.Connection(str(path))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BusyError, match="another program"):
+            db["a"].insert({})
+        other.execute("ROLLBACK")
+        db["a"].insert({})
+        assert len(db["a"]) == 2
+
+
+def test_two_databases_at_one_file_see_each_other(path):
+    with tissdb.open(path) as one, tissdb.open(path) as two:
+        one["a"].insert({"n": 1}, id="x")
+        assert two["a"]["x"]["n"] == 1
+        two["a"].create_index("n", kind="unique")
+        two["b"].insert({})
+        assert one.collections() == ["a", "b"]
+        one["a"].insert({"n": 2}, id="y")
+        with pytest.raises(DatabaseError):
+            one["a"].insert({"n": 2})
+        two.drop_collection("b")
+        assert len(one["b"]) == 0
+
+
+def insert_some(path, name):
+    with tissdb.open(path) as db:
+        for n in range(50):
+            db["a"].insert({"who": name, "n": n})
+
+
+def test_several_processes_write_without_losing_anything(path):
+    tissdb.open(path).close()
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=insert_some, args=(path, name)) for name in ("p", "q", "r")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    with tissdb.open(path) as db:
+        assert len(db["a"]) == 150
+
+
+def test_a_forked_process_must_open_its_own(path):
+    with tissdb.open(path) as db:
+        db["a"].insert({}, id="x")
+        db._process -= 1  # as it looks in a child
+        with pytest.raises(DatabaseError, match="forked"):
+            db["a"].get("x")
