@@ -81,19 +81,18 @@ def command(
     from quanta_tissu.cli.profile_workloads import generation, training
     from quanta_tissu.tisslm import engine as engines
     from quanta_tissu.tisslm.inspect.profile import measure_machine, profile
+    from quanta_tissu.tisslm.model import Decoder
 
     if what == "train" and engine is not None:
         overrides += (f"train.engine={engine}",)
-    config, decoder = _model(checkpoint, config_file, preset, overrides)
+    config, decoder = _settings(checkpoint, config_file, preset, overrides)
+    model = _resolved(config)
     if what == "train":
-        runs_on = engines.get(config.train.engine)
-    else:  # like `tissu generate`, which runs a model on any engine, whichever trained it
-        runs_on = engines.current() if engine is None else engines.get(engine)
-    if runs_on.name == "torch":
-        raise ConfigError(
-            "train.engine = torch: the profile sees the operations of the NumPy engines only",
-            hint="choose --engine fast; for PyTorch there is torch.profiler",
-        )
+        _check_training(config, model)  # before a large model is made
+        engine = config.train.engine
+    # Without a choice generation is `tissu generate`'s: a model runs on any engine, whichever trained it.
+    runs_on = engines.current() if engine is None else engines.get(engine)
+    decoder = decoder or Decoder.initialise(model, config.train.seed)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # told before the work, not after it
     with _status("measuring matrix products and memory"):
@@ -114,17 +113,15 @@ def command(
             click.echo(f"open {out / 'profile.html'}")
 
 
-def _model(
+def _settings(
     checkpoint: Path | None, config_file: str | None, preset: str | None, overrides: tuple[str, ...]
-) -> tuple[Config, Decoder]:
-    """The settings, and a model: the checkpoint's, or a fresh one."""
+) -> tuple[Config, Decoder | None]:
+    """The settings, and the checkpoint's model if there is one."""
     from quanta_tissu.tisslm import artifact
     from quanta_tissu.tisslm.config.load import load_config
-    from quanta_tissu.tisslm.model import Decoder
 
     if checkpoint is None:
-        config = load_config(config_file, preset, list(overrides))
-        return config, Decoder.initialise(_resolved(config), config.train.seed)
+        return load_config(config_file, preset, list(overrides)), None
     named = {"--preset": preset, "--config": config_file}
     if refused := [option for option, value in named.items() if value is not None]:
         raise ConfigError(
@@ -139,6 +136,30 @@ def _model(
             hint="leave out --set model...., or profile a preset",
         )
     return config, found.decoder
+
+
+def _check_training(config: Config, model: ModelConfig) -> None:
+    """Refuse what cannot be trained here, or not be seen.
+
+    Raises:
+        ConfigError: The operations would not be those of a NumPy engine, or others than they are called.
+        TrainingError: It does not fit into memory.
+    """
+    from quanta_tissu.tisslm.engine.threads import replica_count
+    from quanta_tissu.tisslm.train.memory import available_memory, require_memory
+
+    train = config.train
+    if train.engine == "torch":
+        raise ConfigError(
+            "train.engine = torch: the profile sees the operations of the NumPy engines only",
+            hint="choose --engine fast; for PyTorch there is torch.profiler",
+        )
+    if train.precision != "float32":
+        raise ConfigError(
+            f"train.precision = {train.precision} cannot be profiled: it is simulated around each operation",
+            hint="profile float32: --set train.precision=float32",
+        )
+    require_memory(config, model, replica_count(train.replicas), available_memory())
 
 
 def _resolved(config: Config) -> ModelConfig:

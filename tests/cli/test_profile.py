@@ -114,6 +114,14 @@ class TestRefusals:
     def test_no_steps(self, tissu):
         assert tissu("profile", "--steps", "0").code == 2
 
+    def test_a_model_too_large_to_train_before_it_is_made(self, tissu, monkeypatch):
+        from quanta_tissu.tisslm.train import memory
+
+        monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
+        outcome = tissu("profile", *SETTINGS)
+        assert outcome.code == 1
+        assert "memory" in outcome.err
+
     def test_simulated_precision(self, tissu):
         outcome = tissu("profile", "--set", "train.precision=float16", *SETTINGS)
         assert outcome.code == 2
