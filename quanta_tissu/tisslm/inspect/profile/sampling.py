@@ -18,7 +18,7 @@ INTERVAL = 0.002
 """Seconds between two looks."""
 
 # Where a thread is that waits for work or for another thread; that time is not its own.
-_IDLE = {"Condition.wait", "Event.wait", "Barrier.wait", "Thread.join", "_work", "_wait_for_all"}
+_IDLE = {"Condition.wait", "Event.wait", "Barrier.wait", "Thread.join", "_serve", "Workers.run"}
 
 _PACKAGE = Path(__file__).parents[3]
 
