@@ -33,6 +33,9 @@ class TextEngine(Protocol):
     def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
         """Forget documents; those that are not there do not matter."""
 
+    def rids(self, index: Index) -> str:
+        """A query for the rows of all documents that it knows."""
+
 
 class VectorEngine(Protocol):
     """How an engine keeps vectors."""
@@ -50,6 +53,12 @@ class VectorEngine(Protocol):
 
     def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
         """Forget documents; those that are not there do not matter."""
+
+    def rids(self, index: Index) -> str:
+        """A query for the rows of all documents that it knows."""
+
+    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[np.float32]]:
+        """Vectors of the rows from one to another."""
 
 
 class Dialect(Protocol):

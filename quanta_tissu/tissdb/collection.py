@@ -8,6 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.backend import Connection, Row
@@ -271,6 +274,15 @@ class Collection:
     def __iter__(self) -> Iterator[Document]:
         return self.scan()
 
+    def scan_with_vectors(self) -> Iterator[tuple[Document, dict[str, NDArray[np.float32]]]]:
+        """As `scan`, with the vectors of each document by the name of their index."""
+        after = 0
+        while True:
+            page, after = self._scope.read(partial(_page_with_vectors, self._scope, self.name, after))
+            yield from page
+            if not after:
+                return
+
     def create_index(
         self,
         name: str,
@@ -374,14 +386,39 @@ def _page(
 ) -> tuple[list[Document], int]:
     """Documents of rows after one, and the last of these rows, 0 at the end."""
     info = scope.find(connection, catalog, name)
-    if info is None:
+    rows = [] if info is None else _rows_after(connection, info, after)
+    return [_document(row[1:]) for row in rows], _next_page(rows)
+
+
+def _page_with_vectors(
+    scope: Scope, name: str, after: int, connection: Connection, catalog: Catalog
+) -> tuple[list[tuple[Document, dict[str, NDArray[np.float32]]]], int]:
+    """As `_page`, with the vectors of each document."""
+    info = scope.find(connection, catalog, name)
+    rows = [] if info is None else _rows_after(connection, info, after)
+    if info is None or not rows:
         return [], 0
-    rows = connection.rows(
+    engine = connection.dialect.vectors
+    found = {
+        index.name: engine.fetch(connection, index, rows[0][0], rows[-1][0]) for index in info.of_kind("vector")
+    }
+    page = [
+        (_document(row[1:]), {index: vectors[row[0]] for index, vectors in found.items() if row[0] in vectors})
+        for row in rows
+    ]
+    return page, _next_page(rows)
+
+
+def _rows_after(connection: Connection, info: CollectionInfo, after: int) -> list[Row]:
+    return connection.rows(
         f"SELECT rid, id, rev, created, updated, expires, {connection.dialect.json_text('doc')} "
         f"FROM {info.table} WHERE rid > ? AND (expires IS NULL OR expires > ?) ORDER BY rid LIMIT ?",
         (after, now(), _PAGE),
     )
-    return [_document(row[1:]) for row in rows], rows[-1][0] if len(rows) == _PAGE else 0
+
+
+def _next_page(rows: list[Row]) -> int:
+    return rows[-1][0] if len(rows) == _PAGE else 0
 
 
 def _rows_in_pages(connection: Connection, info: CollectionInfo) -> Iterator[list[NewRow]]:

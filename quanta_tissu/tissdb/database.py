@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quanta_tissu.errors import CorruptionError, DatabaseError
 from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.audit import AuditReport, append_anchor, read_anchors, read_head, verify_log
 from quanta_tissu.tissdb.backend import Backend, Connection
+from quanta_tissu.tissdb.backup import backup, require_file
+from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
 from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
-from quanta_tissu.tissdb.log import EMPTY, Log
+from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
 from quanta_tissu.tissdb.schema import check_is_schema
 from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
 from quanta_tissu.tissdb.writer import Writer
@@ -27,6 +35,9 @@ T = TypeVar("T")
 
 FORMAT = 1
 """Of the tables; a file of a later format is refused, one of an earlier is brought up to date."""
+
+_KEYS_LIVE = 7 * 24 * 3600 * 1_000_000
+"""Microseconds for which the result of an idempotency key is kept at least."""
 
 _MAGIC = "quanta_tissu.tissdb"
 
@@ -125,11 +136,17 @@ class Database:
     @contextmanager
     def view(self) -> Iterator[View]:
         """The database as it is at this moment, whatever is written meanwhile."""
+        with self._reading() as connection:
+            yield View(connection, catalogs.load(connection))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
         connection = self._take()
         try:
             connection.begin_read()
             try:
-                yield View(connection, catalogs.load(connection))
+                yield connection
             finally:
                 connection.rollback()
         finally:
@@ -176,6 +193,126 @@ class Database:
         for catalog in caught:
             self._note_catalog(catalog)
         return result
+
+    def as_actor(self, actor: str) -> Database:
+        """This database, with changes made on somebody's behalf; it lives as long as this one."""
+        other = copy.copy(self)
+        other._actor = actor
+        return other
+
+    @property
+    def uuid(self) -> str:
+        """Tells it from all other databases."""
+        return self.read_connection(
+            lambda connection: str(connection.rows("SELECT value FROM _settings WHERE name = 'uuid'")[0][0])
+        )
+
+    @property
+    def url(self) -> str:
+        """How it was named."""
+        return self._backend.url
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._backend.size()
+
+    def log(self, since: int = 0, *, collection: str | None = None) -> Iterator[Entry]:
+        """Entries of the log with numbers above one: every change, and every action that was refused.
+
+        Args:
+            since: The number of the last entry that was seen.
+            collection: Those of one collection; by default all.
+        """
+        while page := self.read_connection(partial(entries_page, after=since)):
+            for entry in page:
+                if collection is None or entry.collection == collection:
+                    yield entry
+            since = page[-1].seq
+
+    def watch(
+        self, since: int | None = None, *, collection: str | None = None, timeout: float | None = None
+    ) -> Iterator[Entry]:
+        """Changes as they come, of this process and of others.
+
+        Args:
+            since: The number of the last change that was seen; by default only those from now on.
+            collection: Those of one collection; by default all.
+            timeout: Seconds to wait for the next change before ending; by default for ever.
+        """
+        if since is None:
+            since = self.head().seq
+        changes = watch(
+            lambda after: self.read_connection(partial(entries_page, after=after)),
+            self._committed,
+            since,
+            timeout,
+        )
+        return (entry for entry in changes if entry.ok and collection in (None, entry.collection))
+
+    def log_refusal(self, action: str, *, collection: str | None = None, id: str | None = None, why: str) -> None:
+        """Note an action that was refused, in a transaction of its own."""
+        detail = json.dumps({"why": why})
+        self.write(
+            lambda changes: changes.log.append(
+                changes.time, changes.actor, action, ok=False, collection=collection, id=id, detail=detail
+            )
+        )
+
+    def head(self) -> Head:
+        """The end of the log; kept elsewhere, it shows later that nothing before it was changed."""
+        return self.read_connection(read_head)
+
+    def anchor(self, path: Path) -> Head:
+        """Note the end of the log in a file, which should be where those who can write the database cannot.
+
+        Raises:
+            DatabaseError: It cannot be written.
+        """
+        head = self.head()
+        append_anchor(path, self.uuid, head)
+        return head
+
+    def verify_log(self, anchors: Path | None = None) -> AuditReport:
+        """Replay the log and compare it with a file of anchors.
+
+        Raises:
+            DatabaseError: The file cannot be read, or knows nothing of this database.
+        """
+        heads = [] if anchors is None else read_anchors(anchors, self.uuid)
+        with self._reading() as connection:
+            return verify_log(connection, heads)
+
+    def check(self) -> list[str]:
+        """What is wrong with it, found by reading all of it: nothing, one hopes."""
+        with self._reading() as connection:
+            return list(problems(self._backend, connection))
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy it, as it is at this moment, to a new file; others read and write meanwhile.
+
+        Raises:
+            StorageError: The file is there already, or cannot be written.
+            CorruptionError: The copy is damaged, which means that the database is.
+            DatabaseError: It is not in a file.
+        """
+        backup(require_file(self._backend), Path(target))
+
+    def compact(self) -> None:
+        """Give unused space back; nobody else can write meanwhile."""
+        self._backend.compact()
+
+    def sweep(self) -> int:
+        """Remove what has expired, and results of idempotency keys older than a week.
+
+        Returns:
+            How many documents were removed.
+        """
+
+        def work(changes: Changes) -> int:
+            changes.connection.run("DELETE FROM _requests WHERE time < ?", (changes.time - _KEYS_LIVE,))
+            return sum(changes.expire(info) for info in changes.catalog.collections.values())
+
+        return self.write(work)
 
     def close(self) -> None:
         """Finish what is being written, and close the files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -292,7 +293,7 @@ class Changes:
             )
         schema = info.settings.get("schema")
         if schema is not None:
-            check_schema(schema, value)
+            check_schema(schema, json.loads(text))
         return text
 
     def _expiry(self, info: CollectionInfo, expires: int | None) -> int | None:

@@ -154,11 +154,16 @@ class Log:
 
 def entries(connection: Connection, after: int = 0, *, limit: int = 1000) -> Iterator[Entry]:
     """Entries with numbers above one, in order, read a page at a time."""
-    while True:
-        rows = connection.rows(f"SELECT {COLUMNS} FROM _log WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
-        for row in rows:
-            seq, time, actor, action, ok, collection, id, digest, detail, hash = row
-            yield Entry(seq, time, actor, action, bool(ok), collection, id, digest, detail, hash)
-        if len(rows) < limit:
-            return
-        after = rows[-1][0]
+    while page := entries_page(connection, after, limit):
+        yield from page
+        after = page[-1].seq
+
+
+def entries_page(connection: Connection, after: int, limit: int = 1000) -> list[Entry]:
+    """The first entries with numbers above one, in order."""
+    return [
+        Entry(seq, time, actor, action, bool(ok), collection, id, digest, detail, hash)
+        for seq, time, actor, action, ok, collection, id, digest, detail, hash in connection.rows(
+            f"SELECT {COLUMNS} FROM _log WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+        )
+    ]

@@ -49,7 +49,7 @@ def encode(document: Mapping[str, Value]) -> str:
         raise InvalidDocumentError(
             f"a document is a dict of fields, not {type(document).__name__}", hint="wrap it: {'value': ...}"
         )
-    text = _text(plain(document))
+    text = text_of(document)
     if len(text) > MAX_BYTES // 4 and len(text.encode()) > MAX_BYTES:
         raise InvalidDocumentError(
             f"the document takes {len(text.encode()):,} bytes as JSON; the limit is {MAX_BYTES:,}",
@@ -87,6 +87,11 @@ def plain(value: Value) -> Value:
     Raises:
         InvalidDocumentError: It cannot be stored; the error says where in it the reason stands.
     """
+    return json.loads(text_of(value))
+
+
+def _in_json_types(value: Value) -> Value:
+    """As `plain`, with floats that need care marked."""
     try:
         return _plain(value, MAX_DEPTH)
     except _RefusalError as refusal:
@@ -245,8 +250,13 @@ def _refuse_key(key: Any) -> None:
     raise _RefusalError(f"the key {shown} in {{parent}} is of type {type(key).__name__}", "keys are text")
 
 
-def _text(value: Value) -> str:
-    text = _ENCODER.encode(value)
+def text_of(value: Value) -> str:
+    """The canonical text of any value.
+
+    Raises:
+        InvalidDocumentError: It cannot be stored.
+    """
+    text = _ENCODER.encode(_in_json_types(value))
     return _MARKED.sub(r"\1", text) if _MARK_AS_TEXT in text else text
 
 

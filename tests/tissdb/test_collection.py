@@ -336,6 +336,13 @@ class TestSchema:
             people.patch("ada", {"name": None})
         assert people["ada"]["name"] == "Ada"
 
+    def test_times_and_bytes_are_seen_as_they_are_stored(self, db):
+        day = {"type": "object", "required": ["$date"]}
+        events = db.create_collection("events", schema={"properties": {"day": day}})
+        events.insert({"day": dt.date(2026, 1, 1)})
+        with pytest.raises(InvalidDocumentError, match="day"):
+            events.insert({"day": "2026-01-01"})
+
     def test_what_is_no_schema_is_refused(self, db):
         with pytest.raises(DatabaseError, match="no JSON Schema"):
             db.create_collection("people", schema={"type": "nonsense"})

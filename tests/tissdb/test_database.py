@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import multiprocessing
+import time
 
 import apsw
 import pytest
@@ -125,3 +127,32 @@ def test_a_forked_process_must_open_its_own(path):
         db._process -= 1  # as it looks in a child
         with pytest.raises(DatabaseError, match="forked"):
             db["a"].get("x")
+
+
+def test_a_sweep_removes_what_has_expired_and_old_keys(db):
+    db["a"].insert({}, id="y")
+    db["a"].insert({}, id="x", expires=dt.timedelta(microseconds=1), key="k")
+    time.sleep(0.001)
+    assert db.sweep() == 1
+    assert [entry.action for entry in db.log()][-1] == "expire"
+    db.write(lambda changes: changes.connection.run("UPDATE _requests SET time = 0"))
+    db.sweep()
+    assert db["a"].insert({}, key="k").id != "x"
+
+
+def test_size_and_compaction(path):
+    with tissdb.open(path) as db:
+        db["a"].insert_many({"text": "x" * 1000} for _ in range(2000))
+        db.drop_collection("a")
+        db["b"].insert({"n": 1}, id="x")
+        before = db.size()
+        db.compact()
+        assert db.size() < before / 2
+        assert db["b"]["x"]["n"] == 1
+        assert db.check() == []
+
+
+def test_changes_are_made_on_somebodys_behalf(db):
+    db.as_actor("ada")["a"].insert({})
+    db["a"].insert({})
+    assert [entry.actor for entry in db.log()] == ["ada", "ada", "tester"]

@@ -38,6 +38,10 @@ class SqliteText:
         """As `TextEngine`."""
         connection.run_many(f"DELETE FROM {table(index)} WHERE rowid = ?", ((rid,) for rid in rids))
 
+    def rids(self, index: Index) -> str:
+        """As `TextEngine`: FTS5 keeps the length of every document."""
+        return f"SELECT id FROM {table(index)}_docsize"
+
 
 def table(index: Index) -> str:
     """The table of an index."""

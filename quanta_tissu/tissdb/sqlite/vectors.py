@@ -35,6 +35,15 @@ class SqliteVectors:
         """As `VectorEngine`."""
         connection.run_many(f"DELETE FROM {table(index)} WHERE rid = ?", ((rid,) for rid in rids))
 
+    def rids(self, index: Index) -> str:
+        """As `VectorEngine`."""
+        return f"SELECT rid FROM {table(index)}"
+
+    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[np.float32]]:
+        """As `VectorEngine`."""
+        rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE rid BETWEEN ? AND ?", (first, last))
+        return {rid: np.frombuffer(vector, "<f4") for rid, vector in rows}
+
 
 def table(index: Index) -> str:
     """The table of an index."""

@@ -1,0 +1,106 @@
+"""Copies of a database that can be trusted: made while it is used, checked, and in place only when whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
+from quanta_tissu.tissdb.backend import Backend
+from quanta_tissu.tissdb.check import problems
+from quanta_tissu.tissdb.sqlite.backend import SqliteBackend
+
+
+def backup(backend: Backend, target: Path) -> None:
+    """Copy a database, as it is at one moment, to a file that appears when it is whole and checked.
+
+    Raises:
+        StorageError: The file is there already, or cannot be written.
+        CorruptionError: The copy is damaged, which means that the database is.
+    """
+    if target.exists():
+        raise StorageError(f"{target} is there already", hint="name a new file: a backup replaces nothing")
+    partial = target.with_name(f".{target.name}.partial")
+    _remove(partial)
+    try:
+        backend.backup(partial)
+        _refuse_damaged(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+        _fsync_folder(target.parent)
+    except OSError as error:
+        raise StorageError(f"the backup cannot be written: {error}") from None
+    finally:
+        _remove(partial)
+
+
+def restore(source: Path, target: Path) -> None:
+    """Put a backup in the place of a database that is not there (any more).
+
+    Raises:
+        StorageError: The source is not there, the target is, or it cannot be written.
+        CorruptionError: The backup is damaged.
+    """
+    if not source.is_file():
+        raise StorageError(f"there is no backup {source}")
+    if target.exists():
+        raise StorageError(
+            f"{target} is there already", hint="move it away first: what it holds would be lost otherwise"
+        )
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        _refuse_damaged(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+        _fsync_folder(target.parent)
+    except OSError as error:
+        raise StorageError(f"the backup cannot be restored: {error}") from None
+    finally:
+        _remove(partial)
+
+
+def _refuse_damaged(path: Path) -> None:
+    backend = SqliteBackend(path)
+    connection = backend.connect(write=True)
+    try:
+        if not connection.dialect.has_tables(connection, "_settings"):
+            raise CorruptionError(f"{path.name} is no database of TissDB")
+        found = list(problems(backend, connection))
+        # What the check has read is in the file, not in a log beside it.
+        connection.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+        backend.close()
+    if found:
+        raise CorruptionError(
+            f"the copy is damaged: {found[0]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""),
+            hint="`tissu db verify` says all that is wrong with the database itself",
+        )
+
+
+def _remove(partial: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_file(backend: Backend) -> SqliteBackend:
+    """The backend, if it is a file.
+
+    Raises:
+        DatabaseError: It is not.
+    """
+    if not isinstance(backend, SqliteBackend):
+        raise DatabaseError("only databases in a file are backed up by this", hint="PostgreSQL has pg_dump")
+    return backend
