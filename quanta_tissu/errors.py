@@ -103,3 +103,7 @@ class UnknownOutcomeError(DatabaseError):
 
 class CorruptionError(DatabaseError):
     """The file is not a database of ours, or is damaged."""
+
+
+class QueryError(DatabaseError):
+    """A query means nothing, or something that is not supported."""
