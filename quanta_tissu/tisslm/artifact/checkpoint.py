@@ -30,11 +30,11 @@ from quanta_tissu.errors import CheckpointError, TissuError
 from quanta_tissu.tisslm import tokenizers
 from quanta_tissu.tisslm.artifact.architecture import FORMAT, from_config_json, to_config_json
 from quanta_tissu.tisslm.artifact.model_card import model_card
-from quanta_tissu.tisslm.artifact.tensors import load_tensors, save_tensors
+from quanta_tissu.tisslm.artifact.tensors import find_tensors, load_tensors, save_tensors
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.model.decoder import Decoder
 from quanta_tissu.tisslm.model.parameter import Parameters
-from quanta_tissu.tisslm.model.state_dict import from_state_dict, to_state_dict
+from quanta_tissu.tisslm.model.state_dict import deferred_from_state_dict, from_state_dict, to_state_dict
 from quanta_tissu.tisslm.tokenizers.base import Tokenizer
 
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
@@ -115,12 +115,14 @@ def write(
         (partial / CARD).write_text(model_card(decoder, tokenizer, config, manifest), encoding="utf-8")
 
 
-def read(directory: Path, *, verify: bool = True) -> Artifact:
+def read(directory: Path, *, verify: bool = True, deferred: bool = False) -> Artifact:
     """Read a checkpoint directory.
 
     Args:
         directory: Where `write` put it. If a killed replacement left it moved aside, it is found there.
         verify: Check weights, tokenizer and config.json against the hashes in the manifest.
+        deferred: Read a parameter when it is asked for, and as often; the directory must stay what it is until
+            then. For whoever copies them elsewhere.
 
     Raises:
         CheckpointError: Something is missing, truncated, changed, of another architecture or format.
@@ -129,12 +131,12 @@ def read(directory: Path, *, verify: bool = True) -> Artifact:
     for _ in range(_ATTEMPTS - 1):
         found, identity = _identified(directory)
         try:
-            return _read(found, verify)
+            return _read(found, verify, deferred)
         except (TissuError, OSError):
             # A running training may have replaced the directory between two files: then try the new one.
             if _identified(directory) == (found, identity):
                 raise
-    return _read(locate(directory, CHECKPOINT), verify)
+    return _read(locate(directory, CHECKPOINT), verify, deferred)
 
 
 def _identified(directory: Path) -> tuple[Path, tuple[int, int]]:
@@ -148,7 +150,7 @@ def _identified(directory: Path) -> tuple[Path, tuple[int, int]]:
         return found, (status.st_ino, status.st_mtime_ns)
 
 
-def _read(directory: Path, verify: bool) -> Artifact:
+def _read(directory: Path, verify: bool, deferred: bool) -> Artifact:
     for name in (CONFIG, WEIGHTS, TOKENIZER, MANIFEST):
         if not (directory / name).is_file():
             raise CheckpointError(f"{directory} has no {name}", hint=_missing_hint(directory))
@@ -162,10 +164,14 @@ def _read(directory: Path, verify: bool) -> Artifact:
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         raise CheckpointError(f"{directory / MANIFEST} does not say which files belong to the checkpoint")
-    tensors = load_tensors(directory / WEIGHTS)
+    origin = str(directory / WEIGHTS)
+    if deferred:
+        parameters = deferred_from_state_dict(model_config, find_tensors(directory / WEIGHTS), origin=origin)
+    else:
+        parameters = from_state_dict(model_config, load_tensors(directory / WEIGHTS), origin=origin)
     if verify:
         _verify(directory, manifest)
-    decoder = Decoder(model_config, from_state_dict(model_config, tensors, origin=str(directory / WEIGHTS)))
+    decoder = Decoder(model_config, parameters)
     tokenizer = tokenizers.load(directory / TOKENIZER)
     if tokenizer.vocab_size > (model_config.vocab_size or 0):
         raise CheckpointError(

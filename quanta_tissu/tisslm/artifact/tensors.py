@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,75 @@ def load_tensors(path: Path) -> dict[str, Array]:
     """
     try:
         with path.open("rb") as file:
-            header, _, data_size = _read_header(file, path)
-            tensors = {}
-            for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
-                tensors[name] = _read_tensor(file, path, name, entry, data_size)
-            return tensors
+            return {name: tensor.read_from(file) for name, tensor in _find_tensors(file, path).items()}
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+
+
+def find_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Where the arrays of a safetensors file are, in their order; none is read.
+
+    Raises:
+        CheckpointError: As for `load_tensors`.
+    """
+    try:
+        with path.open("rb") as file:
+            return _find_tensors(file, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """An array in a file, read when somebody asks for it, and as often.
+
+    Attributes:
+        path: The file.
+        name: Its name there.
+        kind: Its element type there.
+        shape: Its shape.
+        offset: Its first byte in the file.
+    """
+
+    path: Path
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of what is read."""
+        return np.dtype(np.float32) if self.kind == "BF16" else _DTYPES[self.kind]
+
+    def read(self) -> Array:
+        """The whole array.
+
+        Raises:
+            CheckpointError: The file cannot be read, or is shorter than it was.
+        """
+        return self[0 : math.prod(self.shape)].reshape(self.shape)
+
+    def __getitem__(self, span: slice) -> Array:
+        """Some of its elements, in the order they are stored in: (stop - start,)."""
+        try:
+            with self.path.open("rb") as file:
+                return self._read(file, span.start, span.stop - span.start)
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def read_from(self, file: BufferedReader) -> Array:
+        """The whole array from the file, which is open already."""
+        return self._read(file, 0, math.prod(self.shape)).reshape(self.shape)
+
+    def _read(self, file: BufferedReader, first: int, count: int) -> Array:
+        stored = _DTYPES[self.kind]
+        data = bytearray(count * stored.itemsize)
+        file.seek(self.offset + first * stored.itemsize)
+        if file.readinto(data) != len(data):
+            raise CheckpointError(f"{self.path} is truncated: it ends inside {self.name}")
+        array = np.frombuffer(data, dtype=stored)
+        return _widen(array) if self.kind == "BF16" else array
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -108,8 +171,8 @@ def load_metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The entries, the metadata, and how many bytes of arrays follow; the file is left at the first array."""
+def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The entries and the metadata; the file is left at the first array."""
     size = path.stat().st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or 8 + length > size:
@@ -134,7 +197,7 @@ def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, Any], dict
             f"{path} is {what}: {size} bytes, its header announces {8 + length + end}",
             hint="the file was not copied or downloaded completely; fetch it again",
         )
-    return header, metadata, end
+    return header, metadata
 
 
 def _offsets(entry: Any) -> tuple[int, int]:
@@ -144,8 +207,15 @@ def _offsets(entry: Any) -> tuple[int, int]:
     return begin, end
 
 
-def _read_tensor(file: BufferedReader, path: Path, name: str, entry: dict[str, Any], data_size: int) -> Array:
-    """The next array; entries are visited in the order of their offsets, so the file position is right."""
+def _find_tensors(file: BufferedReader, path: Path) -> dict[str, StoredTensor]:
+    header = _read_header(file, path)[0]
+    start = file.tell()
+    entries = sorted(header.items(), key=lambda item: _offsets(item[1]))
+    return {name: _find_tensor(path, start, name, entry) for name, entry in entries}
+
+
+def _find_tensor(path: Path, start: int, name: str, entry: dict[str, Any]) -> StoredTensor:
+    """The array that an entry describes; `start` is where the arrays begin."""
     begin, end = _offsets(entry)
     kind, shape = entry.get("dtype"), entry.get("shape")
     if kind not in _DTYPES:
@@ -157,11 +227,7 @@ def _read_tensor(file: BufferedReader, path: Path, name: str, entry: dict[str, A
         raise CheckpointError(f"{path}: {name} has a malformed shape: {shape}")
     if math.prod(shape) * _DTYPES[kind].itemsize != end - begin:
         raise CheckpointError(f"{path}: {name} has {end - begin} bytes, which do not fit shape {shape} of {kind}")
-    data = bytearray(end - begin)
-    if file.readinto(data) != len(data):
-        raise CheckpointError(f"{path} is truncated: it ends inside {name} (of {data_size} bytes of arrays)")
-    array = np.frombuffer(data, dtype=_DTYPES[kind]).reshape(shape)
-    return _widen(array) if kind == "BF16" else array
+    return StoredTensor(path, name, kind, tuple(shape), start + begin)
 
 
 def _widen(bits: Array) -> Array:

@@ -37,16 +37,31 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the settings were made; False where the C library is not glibc, and nothing changes there.
     """
+    return _set_allocator(
+        (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, _NEVER_TRIM), (_M_ARENA_MAX, 1)
+    )
+
+
+@cache
+def return_freed_memory() -> bool:
+    """Let this process give every freed array of 4 MiB or more back to the system.
+
+    By default glibc raises that limit up to 32 MiB, to the largest array that was freed so far; what lies between
+    arrays that stay is lost then. Where whole blocks of a model come and go all the time, between parts that stay,
+    that was more than the parts themselves (docs/experiments.md).
+
+    Returns:
+        As for `keep_freed_memory`.
+    """
+    return _set_allocator((_M_MMAP_THRESHOLD, 4 * 2**20))
+
+
+def _set_allocator(*settings: tuple[int, int]) -> bool:
     if sys.platform != "linux":
         return False
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    settings = (
-        (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
-        (_M_TRIM_THRESHOLD, _NEVER_TRIM),
-        (_M_ARENA_MAX, 1),
-    )
     accepted = [library.mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(accepted)
 

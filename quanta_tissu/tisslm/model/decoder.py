@@ -14,7 +14,7 @@ from quanta_tissu.tisslm.config import ModelConfig
 from quanta_tissu.tisslm.model.block import Block
 from quanta_tissu.tisslm.model.dropout import DropoutSeeds, drop
 from quanta_tissu.tisslm.model.forward_pass import ForwardPass
-from quanta_tissu.tisslm.model.initialise import initialise
+from quanta_tissu.tisslm.model.initialise import deferred, initialise
 from quanta_tissu.tisslm.model.kv_cache import KVCache
 from quanta_tissu.tisslm.model.norm import make_norm
 from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
@@ -52,6 +52,11 @@ class Decoder:
     def initialise(cls, config: ModelConfig, seed: int, dtype: DTypeLike = np.float32) -> Decoder:
         """A decoder with fresh parameters drawn from `seed`."""
         return cls(config, initialise(cls.specs(config), config, seed, dtype))
+
+    @classmethod
+    def deferred(cls, config: ModelConfig, seed: int) -> Decoder:
+        """The same decoder with parameters that are drawn when they are asked for (`model/deferred.py`)."""
+        return cls(config, deferred(cls.specs(config), config, seed))
 
     @classmethod
     def specs(cls, config: ModelConfig) -> list[ParameterSpec]:

@@ -56,6 +56,7 @@ class Parameters(Mapping[str, NDArray[Any]]):
     Args:
         specs: The parameters, in order.
         flat: Buffer of `Parameters.flat_size(specs)` elements; a new one, filled with zeros, by default.
+            `Deferred` stands in for one whose parameters are made when they are asked for.
         dtype: Element type of a new buffer.
 
     Attributes:
@@ -71,11 +72,20 @@ class Parameters(Mapping[str, NDArray[Any]]):
         if self.flat.shape != (size,):
             raise ValueError(f"the flat buffer has shape {self.flat.shape}; these parameters need ({size},)")
         self.slices: dict[str, slice] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for spec, span in self.spans(self.specs):
+            self.slices[spec.name] = span
+            self._shapes[spec.name] = spec.shape
         self._arrays: dict[str, NDArray[Any]] = {}
+        if isinstance(self.flat, np.ndarray):
+            self._arrays = {name: self.flat[self.slices[name]].reshape(s) for name, s in self._shapes.items()}
+
+    @staticmethod
+    def spans(specs: Sequence[ParameterSpec]) -> Iterator[tuple[ParameterSpec, slice]]:
+        """Where in the flat buffer each of `specs` lies."""
         start = 0
-        for spec in self.specs:
-            self.slices[spec.name] = slice(start, start + spec.size)
-            self._arrays[spec.name] = self.flat[start : start + spec.size].reshape(spec.shape)
+        for spec in specs:
+            yield spec, slice(start, start + spec.size)
             start += _aligned(spec.size)
 
     @staticmethod
@@ -99,20 +109,21 @@ class Parameters(Mapping[str, NDArray[Any]]):
 
     def astype(self, dtype: DTypeLike) -> Parameters:
         """A copy in another element type."""
-        return Parameters(self.specs, self.flat.astype(dtype))
+        return Parameters(self.specs, np.array(self.flat, dtype=dtype))
 
     def copy(self) -> Parameters:
         """A copy over a buffer of its own."""
-        return Parameters(self.specs, self.flat.copy())
+        return Parameters(self.specs, np.array(self.flat))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
+        array = self._arrays.get(name)
+        return self.flat[self.slices[name]].reshape(self._shapes[name]) if array is None else array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self.slices)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self.slices)
 
 
 def _aligned(size: int) -> int:

@@ -22,8 +22,8 @@ A tied output matrix is not stored a second time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from quanta_tissu.errors import CheckpointError
 from quanta_tissu.tisslm.config import ModelConfig
 from quanta_tissu.tisslm.model.decoder import Decoder
-from quanta_tissu.tisslm.model.parameter import Parameters
+from quanta_tissu.tisslm.model.deferred import Deferred
+from quanta_tissu.tisslm.model.parameter import Parameters, ParameterSpec
 
 Array = NDArray[Any]
 Family = Literal["llama", "mistral", "gpt2", "tissu"]
@@ -93,6 +94,17 @@ def to_state_dict(config: ModelConfig, parameters: Mapping[str, Array]) -> dict[
     return tensors
 
 
+class Stored(Protocol):
+    """An array that is read when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    def read(self) -> Array:
+        """The array."""
+
+
 def from_state_dict(config: ModelConfig, tensors: Mapping[str, Array], *, origin: str) -> Parameters:
     """Parameters from what their family stores.
 
@@ -106,31 +118,64 @@ def from_state_dict(config: ModelConfig, tensors: Mapping[str, Array], *, origin
             bias that the architecture lacks is not zero.
     """
     parameters = Parameters(Decoder.specs(config))
-    expected = to_state_dict(config, parameters)
-    _check_names(expected, tensors, origin)
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
+    _check(config, {name: tensor.shape for name, tensor in tensors.items()}, tensors.__getitem__, origin)
+    for name, target in parameters.items():
+        target[...] = _parameter(config, name, tensors.__getitem__)
+    return parameters
+
+
+def deferred_from_state_dict(config: ModelConfig, tensors: Mapping[str, Stored], *, origin: str) -> Parameters:
+    """The same, each parameter read when it is asked for (`deferred.py`).
+
+    Args:
+        config: The architecture.
+        tensors: Name → array, as for `from_state_dict`.
+        origin: Where they come from, for errors.
+
+    Raises:
+        CheckpointError: As for `from_state_dict`, at once.
+    """
+
+    def read(name: str) -> Array:
+        return tensors[name].read()
+
+    def make(spec: ParameterSpec) -> Array:
+        return np.array(_parameter(config, spec.name, read), dtype=np.float32, order="C")
+
+    specs = Decoder.specs(config)
+    _check(config, {name: tensor.shape for name, tensor in tensors.items()}, read, origin)
+    return Parameters(specs, cast(Any, Deferred(specs, make)))
+
+
+def _parameter(config: ModelConfig, name: str, read: Callable[[str], Array]) -> Array:
+    """A parameter from what is stored of it."""
+    family = family_of(config)
+    if family == "gpt2":
+        return _gpt2_layout(name, read(_gpt2_name(name)))
+    if family == "tissu":
+        return read(name)
+    return _llama_join(config, name, [read(part) for part in _llama_names(name)])
+
+
+def _check(
+    config: ModelConfig, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Array], origin: str
+) -> None:
+    """Refuse what is not the architecture's."""
+    expected = to_state_dict(config, Parameters(Decoder.specs(config)))
+    _check_names(expected, shapes, origin)
+    for name, shape in shapes.items():
+        if shape != expected[name].shape:
             raise CheckpointError(
-                f"{origin}: {name} has shape {tensor.shape}, the architecture needs {expected[name].shape}",
+                f"{origin}: {name} has shape {shape}, the architecture needs {expected[name].shape}",
                 hint="the weights and the configuration belong to different models",
             )
-    family = family_of(config)
-    if family == "gpt2" and not config.bias:
+    if family_of(config) == "gpt2" and not config.bias:
         for name in _gpt2_absent_biases(config):
-            if np.any(tensors[name]):
+            if np.any(read(name)):
                 raise CheckpointError(
                     f"{origin}: {name} is not zero, but the configuration says that the model has no biases",
                     hint="set model.bias = true in its configuration",
                 )
-    for name, target in parameters.items():
-        if family == "gpt2":
-            target[...] = _gpt2_layout(name, tensors[_gpt2_name(name)])
-        elif family == "tissu":
-            target[...] = tensors[name]
-        else:
-            pieces = [tensors[part] for part in _llama_names(name)]
-            target[...] = _llama_join(config, name, pieces)
-    return parameters
 
 
 def _check_names(expected: Iterable[str], found: Iterable[str], origin: str) -> None:

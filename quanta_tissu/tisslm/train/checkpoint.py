@@ -22,15 +22,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from quanta_tissu.atomic_directory import locate
 from quanta_tissu.errors import CheckpointError, TissuError, TrainingError
 from quanta_tissu.tisslm import artifact
 from quanta_tissu.tisslm.artifact import Artifact
 from quanta_tissu.tisslm.config import Config
 from quanta_tissu.tisslm.engine.engines import require_torch
-from quanta_tissu.tisslm.model import Decoder
+from quanta_tissu.tisslm.model import Decoder, ParameterSpec
+from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.differentiator import Snapshot
 from quanta_tissu.tisslm.train.step import WEIGHTS, TrainStep
@@ -129,6 +128,8 @@ _OLDER = "resume from an older checkpoint: --resume RUN/step-N"
 class Resumed:
     """A checkpoint to go on from.
 
+    Its arrays may be read when they are asked for (`model/deferred.py`), so it must still be there then.
+
     Attributes:
         artifact: Architecture, weights, tokenizer, configuration.
         state: Where the run stood.
@@ -166,13 +167,12 @@ class Resumed:
             )
         step.optimizer.load_state_dict(buffers, self.state.optimizer_steps)
         if step.average is None:
-            np.copyto(current.parameters.flat, saved.parameters.flat)
+            step.replicas.from_host(saved.parameters)
         else:
             if weights.shape != current.parameters.flat.shape:
                 raise CheckpointError(f"{OPTIMIZER} in {self.artifact.directory} belongs to another architecture")
-            np.copyto(current.parameters.flat, weights)
+            step.replicas.from_host(saved.parameters.like(weights))
             step.average.load(saved.parameters.flat, self.state.average_updates)
-        step.replicas.from_host()
         step.restore_spike_windows(self.state.spike_windows)
         if step.loss_scale is not None and self.state.loss_scale is not None:
             step.loss_scale.value = self.state.loss_scale
@@ -382,11 +382,11 @@ def load_resumable(directory: Path) -> Resumed:
             from quanta_tissu.tisslm.train.pytorch.shards import read_sharded
 
             return read_sharded(checkpoint, checkpoint.parent)
-        loaded = artifact.read(checkpoint)
+        loaded = artifact.read(checkpoint, deferred=True)
         for name in (STATE, OPTIMIZER):
             _verify(found, name, loaded)
         state = TrainerState.from_json((found / STATE).read_bytes(), origin=str(found / STATE))
-        buffers = artifact.load_tensors(found / OPTIMIZER)
+        buffers = _deferred_buffers(found / OPTIMIZER, loaded.decoder)
     except TissuError as error:
         others = [path.name for path in rolling_checkpoints(checkpoint.parent) if path != checkpoint]
         hint = f"{error.hint}; " if error.hint else ""
@@ -396,6 +396,24 @@ def load_resumable(directory: Path) -> Resumed:
             + (f"or resume from {checkpoint.parent / others[-1]}" if others else "there is no other one"),
         ) from error
     return Resumed(loaded, state, buffers, checkpoint.parent)
+
+
+def _deferred_buffers(path: Path, decoder: Decoder) -> dict[str, Any]:
+    """Content of optimizer.safetensors; a parameter's elements are read when they are asked for.
+
+    Raises:
+        CheckpointError: The file is malformed, or belongs to another architecture.
+    """
+    parameters, buffers = decoder.parameters, dict[str, Any]()
+    for name, stored in artifact.find_tensors(path).items():
+        if stored.shape != parameters.flat.shape:
+            raise CheckpointError(f"{path} belongs to another architecture: its {name} has shape {stored.shape}")
+
+        def make(spec: ParameterSpec, stored: artifact.StoredTensor = stored) -> Any:
+            return stored[parameters.slices[spec.name]]
+
+        buffers[name] = Deferred(parameters.specs, make, stored.dtype)
+    return buffers
 
 
 def abandon_later(run_dir: Path, step: int) -> list[Path]:

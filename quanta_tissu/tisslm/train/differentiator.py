@@ -77,11 +77,15 @@ class Differentiator(Protocol):
 
     @property
     def decoder(self) -> Decoder:
-        """The model; its arrays are the weights after `to_host`."""
+        """The model; where its arrays are, only `to_host` tells what the weights are now."""
 
     @property
     def count(self) -> int:
         """Number of replicas in this process."""
+
+    @property
+    def parameters(self) -> Mapping[str, Flat]:
+        """Weights by name, as far as they are arrays of the host."""
 
     @property
     def gradients(self) -> Mapping[str, Flat]:
@@ -117,11 +121,11 @@ class Differentiator(Protocol):
     def host_gradients(self, gradients: Any) -> Mapping[str, Flat]:
         """The gradients as arrays of the host, by name."""
 
-    def to_host(self) -> None:
-        """Bring the weights into the decoder's arrays."""
+    def to_host(self) -> Parameters:
+        """The weights as arrays of the host, valid until the next step."""
 
-    def from_host(self) -> None:
-        """Take the weights from the decoder's arrays, which a checkpoint has filled."""
+    def from_host(self, host: Parameters) -> None:
+        """Take the weights from arrays of the host, those of a checkpoint."""
 
     def close(self) -> None:
         """Free threads and connections."""

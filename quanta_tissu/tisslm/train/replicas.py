@@ -165,11 +165,18 @@ class Replicas:
         """The gradients: they are arrays already."""
         return gradients
 
-    def to_host(self) -> None:
-        """Nothing: the weights are the decoder's arrays."""
+    @property
+    def parameters(self) -> Parameters:
+        """The weights by name."""
+        return self.decoder.parameters
 
-    def from_host(self) -> None:
-        """Nothing: the weights are the decoder's arrays."""
+    def to_host(self) -> Parameters:
+        """The weights: they are arrays already."""
+        return self.decoder.parameters
+
+    def from_host(self, host: Parameters) -> None:
+        """Take the weights from others."""
+        self.decoder.parameters.flat[...] = host.flat
 
     def close(self) -> None:
         """End the threads, and give back what the caller's own has kept."""

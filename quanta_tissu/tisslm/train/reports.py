@@ -25,8 +25,8 @@ class RunInfo:
         first_step: Steps made before (0 for a fresh run).
         total_steps: Steps of the whole run; None if only time limits it.
         replicas: Model replicas.
-        parameters: Weights by name, read-only views that follow the training; where PyTorch keeps them on a GPU
-            or in parts, they are those of the last checkpoint.
+        parameters: Weights by name, read-only views that follow the training; where PyTorch keeps them on a GPU,
+            they are those of the last checkpoint, and none where it keeps them in parts.
         gradients: Gradients of the last step by name, read-only views; none where PyTorch keeps them on a GPU or
             in parts.
         floors: Validation losses that counting reaches, if they were computed.

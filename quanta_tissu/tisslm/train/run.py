@@ -82,7 +82,9 @@ def _train(
         dataset, tokenizer = world.in_turn(partial(prepare_data, config, out_dir / DATA, observers))
     model = _resolved(config, tokenizer)
     require_memory(config, model, replicas, available)
-    decoder = Decoder.initialise(model, config.train.seed)
+    # Processes that hold a part of every parameter never have the whole.
+    parts = config.train.engine == "torch" and config.torch.parallel in ("fsdp", "tensor")
+    decoder = (Decoder.deferred if parts else Decoder.initialise)(model, config.train.seed)
     data = training_data(config, dataset)
     _describe(dataset, decoder, data.floors, observers)
     trainer = Trainer(

@@ -104,8 +104,7 @@ class TrainStep:
 
     def snapshot(self) -> Snapshot:
         """Weights and buffers for a checkpoint; they are valid until the next step."""
-        self.replicas.to_host()
-        weights, buffers = self.replicas.decoder.parameters, self.optimizer.state_dict()
+        weights, buffers = self.replicas.to_host(), self.optimizer.state_dict()
         if self.average is None:
             return Snapshot(weights, buffers)
         return Snapshot(weights.like(self.average.host()), buffers | {WEIGHTS: weights.flat})

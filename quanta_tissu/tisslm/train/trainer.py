@@ -274,10 +274,9 @@ class Trainer:
         interval = self.config.train.histogram_interval
         finite = math.isfinite(outcome.gradient_norm)  # what overflowed float16 has no distribution
         if interval is not None and state.step % interval == 0 and finite:
-            self.replicas.to_host()
             distributions = HistogramReport(
                 state.step,
-                histograms(self.replicas.decoder.parameters),
+                histograms(self.replicas.to_host()),
                 histograms(self.replicas.host_gradients(outcome.gradients)),
             )
             self._metrics.histograms(distributions)
@@ -356,7 +355,7 @@ class Trainer:
             self.state.step,
             self.plan.total_steps,
             self.replicas.count,
-            _read_only(self.replicas.decoder.parameters),
+            _read_only(self.replicas.parameters),
             self.replicas.gradients,
             self.data.floors,
         )

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save_file
 
 from quanta_tissu.errors import CheckpointError
-from quanta_tissu.tisslm.artifact import load_metadata, load_tensors, save_tensors
+from quanta_tissu.tisslm.artifact import find_tensors, load_metadata, load_tensors, save_tensors
 
 ARRAYS = hnp.arrays(
     dtype=st.sampled_from(["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]),
@@ -115,3 +115,25 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path):
     (tmp_path / "x").write_bytes(b"PK\x03\x04" + b"\0" * 100)
     with pytest.raises(CheckpointError, match="header"):
         load_tensors(tmp_path / "x")
+
+
+def test_an_array_can_be_read_when_it_is_needed_and_in_part(tmp_path):
+    path = tmp_path / "x.safetensors"
+    content = {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array(7, np.int8)}
+    save_tensors(path, content)
+    found = find_tensors(path)
+    assert {name: (t.shape, t.dtype) for name, t in found.items()} == {
+        "a": ((3, 4), np.float32),
+        "b": ((), np.int8),
+    }
+    equal({name: t.read() for name, t in found.items()}, content)
+    assert np.array_equal(found["a"][5:9], [5, 6, 7, 8])
+    path.write_bytes(path.read_bytes()[:-20])
+    assert np.array_equal(found["a"][0:4], range(4))
+    with pytest.raises(CheckpointError, match="ends inside a"):
+        found["a"].read()
+    path.unlink()
+    with pytest.raises(CheckpointError, match="cannot read"):
+        found["a"].read()
+    with pytest.raises(CheckpointError, match="cannot read"):
+        find_tensors(path)

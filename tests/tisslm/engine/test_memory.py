@@ -37,6 +37,32 @@ def test_arrays_are_made_of_memory_that_was_freed_before():
     assert page_faults("keep") < 10
 
 
+RESIDENT_AFTER_A_LARGE_ARRAY_WENT = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from quanta_tissu.tisslm.engine.memory import return_freed_memory
+if sys.argv[1] == "return":
+    return_freed_memory()
+del_me = np.ones(30 * 2**17)  # 30 MiB: now glibc takes such arrays from the heap
+del del_me
+arrays = []
+for _ in range(4):
+    arrays.append((np.ones(20 * 2**17), np.ones(2**16)))  # 20 MiB between what stays
+arrays = [small for _, small in arrays]
+print(re.search(r"VmRSS:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_what_is_freed_between_arrays_that_stay_goes_back_to_the_system():
+    def resident(mode):
+        command = [sys.executable, "-c", RESIDENT_AFTER_A_LARGE_ARRAY_WENT, mode]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert resident("keep") - resident("return") > 50 * 1024  # KiB
+
+
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory.__wrapped__() is False

@@ -1,10 +1,13 @@
 """Initial values have the variance that their papers ask for."""
 
+from zlib import crc32
+
 import numpy as np
 import pytest
 
 from quanta_tissu.tisslm.config import ModelConfig
-from quanta_tissu.tisslm.model import Decoder
+from quanta_tissu.tisslm.model import Decoder, ParameterSpec
+from quanta_tissu.tisslm.model.initialise import draw
 
 SIZES = {"vocab_size": 300, "d_model": 256, "n_heads": 8, "n_kv_heads": 2, "n_layers": 3, "feed_forward": "relu"}
 QKV, OUT, UP = (f"model.layers.1.{n}.weight" for n in ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.up_proj"))
@@ -40,3 +43,10 @@ def test_a_parameter_does_not_depend_on_which_others_exist():
     deep = Decoder.initialise(ModelConfig(**{**SIZES, "bias": True, "positions": "learned"}), seed=5).parameters
     np.testing.assert_array_equal(small[QKV], deep[QKV])
     assert not np.array_equal(small[QKV], Decoder.initialise(ModelConfig(**SIZES), seed=6).parameters[QKV])
+
+
+def test_large_matrices_are_drawn_in_blocks_which_changes_nothing():
+    spec = ParameterSpec("large", (700, 1000), "embedding")
+    found = draw(spec, ModelConfig(**SIZES), 5, np.empty(spec.shape, np.float32))
+    rng = np.random.default_rng([5, crc32(b"large")])
+    np.testing.assert_array_equal(found, (rng.standard_normal(spec.shape) * 0.02).astype(np.float32))

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from quanta_tissu.errors import CheckpointError
 from quanta_tissu.tisslm import artifact
+from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.train.checkpoint import TrainerState, load_resumable, rolling_checkpoints
 
 
@@ -35,6 +38,26 @@ def test_the_folder_of_the_run_stands_for_its_last_checkpoint(run):
     assert load_resumable(run / "step-3").state.step == 3
     assert load_resumable(run / "step-3").run_dir == run
     assert [path.name for path in rolling_checkpoints(run)] == ["step-3", "step-6"]
+
+
+def test_what_is_read_to_go_on_from_is_not_held_before_it_is_asked_for(run):
+    found = load_resumable(run)
+    for flat in (found.artifact.decoder.parameters.flat, *found.buffers.values()):
+        assert isinstance(flat, Deferred)
+    expected = artifact.read(run / "step-6").decoder.parameters
+    assert np.array_equal(np.asarray(found.artifact.decoder.parameters.flat), expected.flat)
+    stored = artifact.load_tensors(run / "step-6" / "optimizer.safetensors")["first_moment"]
+    assert np.array_equal(np.asarray(found.buffers["first_moment"]), stored)
+
+
+def test_moments_of_another_architecture_are_refused(run):
+    path, manifest = (run / "step-6" / name for name in ("optimizer.safetensors", "manifest.json"))
+    artifact.save_tensors(path, {"first_moment": np.zeros(7, np.float32)})
+    content = json.loads(manifest.read_text())
+    content["files"][path.name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"another architecture: its first_moment has shape \(7,\)"):
+        load_resumable(run)
 
 
 def test_steps_are_ordered_as_numbers(tmp_path):

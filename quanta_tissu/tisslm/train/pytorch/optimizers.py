@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from quanta_tissu.errors import CheckpointError
 from quanta_tissu.tisslm.config import OptimizerConfig
+from quanta_tissu.tisslm.model import Parameters
 from quanta_tissu.tisslm.train.pytorch.weights import Piece, Weights
 
 Flat = NDArray[Any]
@@ -64,8 +64,9 @@ class TorchOptimizer(ABC):
         """The state as flat arrays by name."""
         found = {}
         for name, tensors in self.state.items():
-            found[name] = np.zeros_like(self.weights.decoder.parameters.flat)
-            self.weights.to_flat(tensors, found[name])
+            host = self.weights.blank()
+            self.weights.to_host(tensors, host)
+            found[name] = host.flat
         return found
 
     def load_state_dict(self, state: Mapping[str, Flat], steps: int) -> None:
@@ -74,7 +75,8 @@ class TorchOptimizer(ABC):
         Raises:
             CheckpointError: Names or shapes are not those of this optimizer.
         """
-        shape = self.weights.decoder.parameters.flat.shape
+        specs = self.weights.decoder.parameters.specs
+        shape = (Parameters.flat_size(specs),)
         if set(state) != set(self.state) or any(buffer.shape != shape for buffer in state.values()):
             raise CheckpointError(
                 f"the saved optimizer state has {sorted(state)}; {self.config.name} for this model has "
@@ -82,7 +84,7 @@ class TorchOptimizer(ABC):
                 hint="resume with the optimizer and the architecture of the run",
             )
         for name, tensors in self.state.items():
-            self.weights.from_flat(state[name], tensors)
+            self.weights.from_host(Parameters(specs, state[name]), tensors)
         self.steps = steps
 
 
@@ -256,11 +258,11 @@ class TorchAverage:
 
     def host(self) -> Flat:
         """The average as a flat array."""
-        flat: Flat = np.zeros_like(self.weights.decoder.parameters.flat)
-        self.weights.to_flat(self.tensors, flat)
-        return flat
+        host = self.weights.blank()
+        self.weights.to_host(self.tensors, host)
+        return host.flat
 
     def load(self, average: Flat, updates: int) -> None:
         """Take over the average of a checkpoint."""
-        self.weights.from_flat(average, self.tensors)
+        self.weights.from_host(self.weights.decoder.parameters.like(average), self.tensors)
         self.updates = updates

@@ -14,7 +14,7 @@ from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.config import Config, OptimizerConfig
 from quanta_tissu.tisslm.data.batches import IGNORE_INDEX, Batch
 from quanta_tissu.tisslm.engine.pytorch import choose_device
-from quanta_tissu.tisslm.model import Decoder, TorchDropout
+from quanta_tissu.tisslm.model import Decoder, Parameters, TorchDropout
 from quanta_tissu.tisslm.model.forward_pass import ForwardPass
 from quanta_tissu.tisslm.train.differentiator import Evaluation
 from quanta_tissu.tisslm.train.optimizers import grouped
@@ -32,7 +32,8 @@ class TorchReplica:
 
     Args:
         config: The whole configuration.
-        decoder: The model; its arrays are the first weights.
+        decoder: The model with the first weights. Processes that hold parts of these ask for one parameter at a
+            time and keep their part, so `Decoder.deferred` does for them.
         world: The processes that train together.
 
     Attributes:
@@ -60,6 +61,11 @@ class TorchReplica:
             self.weights.compile()
         self._parallel = config.torch.parallel
         self._precision = PRECISIONS.get(train.precision)
+
+    @property
+    def parameters(self) -> Mapping[str, NDArray[Any]]:
+        """Weights by name; on a GPU those of the last checkpoint, none where other processes hold other parts."""
+        return {} if self.weights.sharded else self.decoder.parameters
 
     @property
     def gradients(self) -> Mapping[str, NDArray[Any]]:
@@ -156,19 +162,19 @@ class TorchReplica:
 
     def host_gradients(self, gradients: Gradients) -> Mapping[str, NDArray[Any]]:
         """The gradients as arrays by name."""
-        flat = np.zeros_like(self.decoder.parameters.flat)
-        self.weights.to_flat(gradients.flat, flat)
-        return self.decoder.parameters.like(flat)
+        host = self.weights.blank()
+        self.weights.to_host(gradients.flat, host)
+        return host
 
-    def to_host(self) -> None:
-        """Bring the weights into the decoder's arrays."""
+    def to_host(self) -> Parameters:
+        """The weights as arrays of the host."""
         with torch.no_grad():
-            self.weights.to_flat(self.weights.values, self.decoder.parameters.flat)
+            return self.weights.on_host()
 
-    def from_host(self) -> None:
-        """Take the weights from the decoder's arrays."""
+    def from_host(self, host: Parameters) -> None:
+        """Take the weights from arrays of the host."""
         with torch.no_grad():
-            self.weights.from_flat(self.decoder.parameters.flat, self.weights.values)
+            self.weights.from_host(host, self.weights.values)
 
     def close(self) -> None:
         """Nothing: the processes part when the run is over."""

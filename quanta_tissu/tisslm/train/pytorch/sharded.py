@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -20,15 +19,14 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Sha
 
 from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.config import ModelConfig
-from quanta_tissu.tisslm.model import Decoder, ParameterSpec
+from quanta_tissu.tisslm.engine.memory import return_freed_memory
+from quanta_tissu.tisslm.model import Decoder, Parameters, ParameterSpec
 from quanta_tissu.tisslm.model.block import Block
 from quanta_tissu.tisslm.model.forward_pass import ForwardPass
 from quanta_tissu.tisslm.train.optimizers.base import Group
 from quanta_tissu.tisslm.train.pytorch.module import DecoderModule, LiveParameters
 from quanta_tissu.tisslm.train.pytorch.weights import Gradients, Piece, Weights
 from quanta_tissu.tisslm.train.pytorch.world import TorchWorld
-
-Flat = NDArray[Any]
 
 
 class ShardedWeights(Weights):
@@ -88,9 +86,8 @@ class ShardedWeights(Weights):
         """Tensors like the parts that are here."""
         return [torch.zeros_like(value) for value in self.values]
 
-    def to_flat(self, tensors: Sequence[torch.Tensor], flat: Flat) -> None:
+    def to_host(self, tensors: Sequence[torch.Tensor], host: Parameters) -> None:
         """Gather one parameter after the other; the main process keeps them."""
-        host = self.decoder.parameters.like(flat)
         for spec, whole in zip(host.specs, self.distributed(tensors), strict=True):
             full = whole.full_tensor()
             if self.main:
@@ -100,12 +97,18 @@ class ShardedWeights(Weights):
                 else:
                     target[order] = full.to("cpu", target.dtype)
 
-    def from_flat(self, flat: Flat, tensors: Sequence[torch.Tensor]) -> None:
-        """Take the part that belongs here; every process has the whole."""
-        host = self.decoder.parameters.like(flat)
+    def from_host(self, host: Parameters, tensors: Sequence[torch.Tensor]) -> None:
+        """Take the part that belongs here of one parameter after the other; all processes can ask for it."""
         for spec, parameter, tensor in zip(host.specs, self._parameters, tensors, strict=True):
-            whole, order = torch.from_numpy(host[spec.name]), self.order(spec)
-            tensor.copy_(self.spread(whole if order is None else whole[order], parameter.placements).to_local())
+            tensor.copy_(self.part(spec, host, parameter.placements))
+
+    def part(self, spec: ParameterSpec, host: Parameters, placements: Sequence[Placement]) -> torch.Tensor:
+        """What belongs here of a parameter that every process can ask for, without communication."""
+        whole, order = torch.from_numpy(host[spec.name]), self.order(spec)
+        whole = whole if order is None else whole[order]
+        spread = distribute_tensor(whole, self.mesh, placements, src_data_rank=None)
+        local: torch.Tensor = spread.to_local()
+        return local
 
     def distributed(self, tensors: Sequence[torch.Tensor]) -> list[Any]:
         """Parts of a quantity, one for each piece, as DTensors like the parameters."""
@@ -113,10 +116,6 @@ class ShardedWeights(Weights):
             DTensor.from_local(t, self.mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())
             for t, p in zip(tensors, self._parameters, strict=True)
         ]
-
-    def spread(self, whole: torch.Tensor, placements: Sequence[Placement]) -> Any:
-        """A tensor that every process has, spread out without communication."""
-        return distribute_tensor(whole.to(self.device), self.mesh, placements, src_data_rank=None)
 
 
 class FullyShardedWeights(ShardedWeights):
@@ -127,15 +126,22 @@ class FullyShardedWeights(ShardedWeights):
     """
 
     def place(self, world: TorchWorld) -> Mapping[str, Any]:
-        """Wrap every block, then what is around them."""
+        """Wrap every block, then what is around them; only then is there memory, for the parts alone."""
         self.data_rank, self.data_size = world.rank, world.size
-        arrays = self.decoder.parameters.items()
-        whole = {name: nn.Parameter(torch.tensor(array, device=self.device)) for name, array in arrays}
-        self.module = DecoderModule(self.decoder.config, whole)
+        return_freed_memory()
+        host = self.decoder.parameters
+        shapes = {spec.name: nn.Parameter(torch.empty(spec.shape, device="meta")) for spec in host.specs}
+        self.module = DecoderModule(self.decoder.config, shapes)
         for block in self.module.blocks:
             fully_shard(block, mesh=self.mesh)
         fully_shard(self.module, mesh=self.mesh)
-        return dict(self.module.live)
+        self.module.to_empty(device=self.device)
+        parameters = dict(self.module.live)
+        with torch.no_grad():
+            for spec in host.specs:
+                target = parameters[spec.name]
+                target.to_local().copy_(self.part(spec, host, target.placements))
+        return parameters
 
     def rest(self) -> None:
         """Drop what a pass without a backward pass has left gathered."""
@@ -172,9 +178,11 @@ class TensorParallelWeights(ShardedWeights):
                 partial_biases.add(f"{linear.name}.bias")
         parameters = {}
         for spec in self.decoder.parameters.specs:
-            whole, order = torch.tensor(self.decoder.parameters[spec.name]), self.order(spec)
-            part = self.spread(whole if order is None else whole[order], [self._placement(spec.name)])
-            parameters[spec.name] = nn.Parameter(part)
+            placements = [self._placement(spec.name)]
+            part = self.part(spec, self.decoder.parameters, placements)
+            # A copy: what is a view keeps the whole in memory.
+            own = part.to(self.device, copy=True, memory_format=torch.contiguous_format)
+            parameters[spec.name] = nn.Parameter(DTensor.from_local(own, self.mesh, placements, run_check=False))
         self.module = DecoderModule(config, parameters)
         positions = self.module.decoder.positions
         for layer, module in enumerate(self.module.blocks):

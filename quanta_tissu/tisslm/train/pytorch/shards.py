@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -31,7 +33,8 @@ from quanta_tissu.tisslm import tokenizers
 from quanta_tissu.tisslm.artifact import Artifact
 from quanta_tissu.tisslm.artifact.architecture import from_config_json, to_config_json
 from quanta_tissu.tisslm.config import Config
-from quanta_tissu.tisslm.model import Decoder, Parameters
+from quanta_tissu.tisslm.model import Decoder, Parameters, ParameterSpec
+from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.tokenizers import Tokenizer
 from quanta_tissu.tisslm.train.checkpoint import SHARDS, STATE, Resumed, TrainerState
 from quanta_tissu.tisslm.train.pytorch.replica import TorchReplica
@@ -103,7 +106,7 @@ def save_sharded(directory: Path, step: TrainStep, about: About) -> None:
 
 
 def read_sharded(directory: Path, run_dir: Path) -> Resumed:
-    """Read a sharded checkpoint as a whole, whatever number of processes wrote it.
+    """A sharded checkpoint as a whole, whatever number of processes wrote it; parameters are read when asked for.
 
     Raises:
         CheckpointError: Something is missing, truncated, or of another format.
@@ -127,32 +130,19 @@ def read_sharded(directory: Path, run_dir: Path) -> Resumed:
         raise CheckpointError(f"{directory / _MANIFEST}: the configuration is invalid: {error}") from error
     model = from_config_json(_read_json(directory / "config.json"), origin=str(directory / "config.json"))
     specs = Decoder.specs(model)
-    quantities = {name: Parameters(specs) for name in manifest["quantities"]}
-    tensors = {
-        f"{quantity}.{name}": torch.from_numpy(array)
-        for quantity, parameters in quantities.items()
-        for name, array in parameters.items()
+    _require_tensors(
+        directory / SHARDS, {f"{name}.{spec.name}" for name in manifest["quantities"] for spec in specs}
+    )
+    quantities = {
+        name: Deferred(specs, partial(_read_parameter, directory / SHARDS, name, manifest["row_processes"]))
+        for name in manifest["quantities"]
     }
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*in a single process")
-            distributed_checkpoint.load(
-                tensors,
-                storage_reader=distributed_checkpoint.HuggingFaceStorageReader(str(directory / SHARDS)),
-                no_dist=True,
-            )
-    except (Exception, distributed_checkpoint.CheckpointException) as error:  # which is no Exception
-        raise CheckpointError(f"cannot read {directory / SHARDS}: {_first_line(error)}") from error
-    for parameters in quantities.values():
-        _put_rows_in_order(parameters, manifest["row_processes"])
     state = TrainerState.from_json((directory / STATE).read_bytes(), origin=str(directory / STATE))
     tokenizer = tokenizers.load(directory / "tokenizer.json")
-    values = quantities.pop(WEIGHTS)
-    average = quantities.pop(AVERAGE, None)
-    buffers: dict[str, NDArray[Any]] = {name: parameters.flat for name, parameters in quantities.items()}
-    if average is not None:
-        buffers[WEIGHTS] = values.flat
-    decoder = Decoder(model, values if average is None else average)
+    buffers: dict[str, Any] = dict(quantities)
+    average = buffers.pop(AVERAGE, None)
+    evaluated = buffers.pop(WEIGHTS) if average is None else average
+    decoder = Decoder(model, Parameters(specs, evaluated))
     config = config.model_copy(update={"model": model})
     return Resumed(Artifact(decoder, tokenizer, config, manifest, directory), state, buffers, run_dir)
 
@@ -210,12 +200,41 @@ def _write_about(folder: Path, decoder: Decoder, about: About, row_processes: in
     )
 
 
-def _put_rows_in_order(parameters: Parameters, processes: int) -> None:
-    """Undo what tensor parallelism does to the rows of packed projections."""
-    for spec in parameters.specs:
-        if (order := interleaved(spec, processes)) is not None:
-            array = parameters[spec.name]
-            array[order.numpy()] = array.copy()
+def _require_tensors(folder: Path, names: set[str]) -> None:
+    """Refuse shards that cannot be read, or in which a tensor is missing."""
+    with _explained(folder):
+        missing = names - set(_reader(folder).read_metadata().state_dict_metadata)
+    if missing:
+        raise CheckpointError(f"{folder} lacks {len(missing)} tensors, {min(missing)} for example")
+
+
+def _read_parameter(folder: Path, quantity: str, row_processes: int, spec: ParameterSpec) -> NDArray[Any]:
+    """One parameter's elements of a quantity, put together from the files of all processes.
+
+    Raises:
+        CheckpointError: They cannot be read.
+    """
+    array = np.empty(spec.shape, np.float32)
+    with _explained(folder), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*in a single process")
+        distributed_checkpoint.load(
+            {f"{quantity}.{spec.name}": torch.from_numpy(array)}, storage_reader=_reader(folder), no_dist=True
+        )
+    if (order := interleaved(spec, row_processes)) is not None:  # what tensor parallelism does to packed rows
+        array[order.numpy()] = array.copy()
+    return array
+
+
+def _reader(folder: Path) -> Any:
+    return distributed_checkpoint.HuggingFaceStorageReader(str(folder))
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, distributed_checkpoint.CheckpointException) as error:  # which is no Exception
+        raise CheckpointError(f"cannot read {folder}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

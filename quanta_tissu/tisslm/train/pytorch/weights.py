@@ -1,4 +1,4 @@
-"""The weights of one process as torch tensors, and their way to and from the flat arrays of checkpoints."""
+"""The weights of one process as torch tensors, and their way to and from the arrays of checkpoints."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from quanta_tissu.tisslm.model import Decoder
+from quanta_tissu.tisslm.model import Decoder, Parameters
 from quanta_tissu.tisslm.train.optimizers.base import Group, merge
 from quanta_tissu.tisslm.train.optimizers.muon import Matrix
 from quanta_tissu.tisslm.train.pytorch.module import DecoderModule
@@ -107,18 +108,28 @@ class Weights(ABC):
     def zeros(self) -> list[torch.Tensor]:
         """A tensor of zeros like each piece."""
 
+    def blank(self) -> Parameters:
+        """Arrays of the host like the parameters; the system gives memory to what is written."""
+        return Parameters(self.decoder.parameters.specs)
+
+    def on_host(self) -> Parameters:
+        """The weights as arrays of the host, complete in the main process; valid until the next step."""
+        host = self.blank()
+        self.to_host(self.values, host)
+        return host
+
     @abstractmethod
-    def to_flat(self, tensors: Sequence[torch.Tensor], flat: Flat) -> None:
-        """Put what all processes hold of a quantity into a flat array like the parameters'.
+    def to_host(self, tensors: Sequence[torch.Tensor], host: Parameters) -> None:
+        """Put what all processes hold of a quantity into arrays of the host.
 
         Args:
             tensors: One for each piece.
-            flat: Where to; complete afterwards in the main process.
+            host: Where to; complete afterwards in the main process, others may leave it as it is.
         """
 
     @abstractmethod
-    def from_flat(self, flat: Flat, tensors: Sequence[torch.Tensor]) -> None:
-        """Fill tensors, one for each piece, from a flat array like the parameters'."""
+    def from_host(self, host: Parameters, tensors: Sequence[torch.Tensor]) -> None:
+        """Fill tensors, one for each piece, from arrays of the host."""
 
     @property
     def values(self) -> list[torch.Tensor]:
@@ -202,17 +213,22 @@ class FlatWeights(Weights):
         flat = torch.zeros_like(self._flat)
         return [self._view(flat, i) for i in range(len(self.pieces))]
 
-    def to_flat(self, tensors: Sequence[torch.Tensor], flat: Flat) -> None:
-        """Copy from the device."""
-        host = torch.from_numpy(flat)
-        for (span, _), tensor in zip(self._spans, tensors, strict=True):
-            host[span].copy_(tensor.view(-1))
+    def on_host(self) -> Parameters:
+        """The decoder's own arrays; on a CPU they are the weights."""
+        self.to_host(self.values, self.decoder.parameters)
+        return self.decoder.parameters
 
-    def from_flat(self, flat: Flat, tensors: Sequence[torch.Tensor]) -> None:
+    def to_host(self, tensors: Sequence[torch.Tensor], host: Parameters) -> None:
+        """Copy from the device."""
+        flat = torch.from_numpy(host.flat)
+        for (span, _), tensor in zip(self._spans, tensors, strict=True):
+            flat[span].copy_(tensor.view(-1))
+
+    def from_host(self, host: Parameters, tensors: Sequence[torch.Tensor]) -> None:
         """Copy to the device."""
-        host = torch.from_numpy(flat)
+        flat = torch.from_numpy(np.asarray(host.flat))
         for (span, shape), tensor in zip(self._spans, tensors, strict=True):
-            tensor.copy_(host[span].view(shape))
+            tensor.copy_(flat[span].view(shape))
 
     @property
     def visible_gradients(self) -> Mapping[str, Flat]:

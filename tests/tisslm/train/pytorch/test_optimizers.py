@@ -41,7 +41,7 @@ def gradients(decoder, number):
 
 def torch_step(optimizer, flat, **settings):
     parts = [p.value.new_zeros(p.value.shape) for p in optimizer.weights.pieces]
-    optimizer.weights.from_flat(flat, parts)
+    optimizer.weights.from_host(optimizer.weights.decoder.parameters.like(flat), parts)
     optimizer.step(parts, **settings)
 
 
@@ -78,7 +78,7 @@ def test_state_crosses_between_the_engines_both_ways(config, name):
     numpy_next.load_state_dict(state, 3)
     torch_next.load_state_dict(back, 3)
     assert all(np.array_equal(torch_next.state_dict()[buffer], back[buffer]) for buffer in back)
-    torch_next.weights.from_flat(ours.parameters.flat, torch_next.weights.values)
+    torch_next.weights.from_host(ours.parameters, torch_next.weights.values)
     mine.step(gradients(ours, 9))
     torch_step(torch_next, gradients(ours, 9))
     np.testing.assert_allclose(

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from quanta_tissu.errors import ConfigError, TrainingError
+from quanta_tissu.tisslm.model import Decoder
+from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.train.checkpoint import load_resumable
+from quanta_tissu.tisslm.train.step import TrainStep
 from quanta_tissu.tisslm.train.world import make_world
 
 pytestmark = pytest.mark.torch
@@ -65,6 +68,31 @@ def test_every_layout_trains_the_same_and_saves_the_same(group, alone, trained, 
         "run", load_resumable(trainer.out_dir / "step-3"), parallel=mode, sharded_checkpoints=sharded
     )
     np.testing.assert_allclose(rest, losses[3:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["fsdp", "tensor"])
+def test_no_process_ever_has_the_whole(group, config, monkeypatch, mode):
+    from quanta_tissu.tisslm.train.pytorch.replica import TorchReplica
+
+    settings = config(model=MODEL, train=TRAIN, torch={"parallel": mode})
+    expected = Decoder.initialise(settings.model, settings.train.seed).parameters
+    asked = []
+    make = Deferred.__getitem__
+    monkeypatch.setattr(Deferred, "__getitem__", lambda self, span: asked.append(span.start) or make(self, span))
+    monkeypatch.delattr(Deferred, "__array__")  # which gives the whole
+    with make_world(settings) as world:
+        decoder = Decoder.deferred(settings.model, settings.train.seed)
+        replica = TorchReplica(settings, decoder, world)
+        step = TrainStep(settings, replica)
+        assert asked == [span.start for span in expected.slices.values()]  # one after the other, once
+        assert np.array_equal(replica.to_host().flat, expected.flat)
+        other = Decoder.deferred(settings.model, 9).parameters
+        replica.from_host(other)
+        step.optimizer.load_state_dict(dict.fromkeys(("first_moment", "second_moment"), other.flat), 3)
+        found = [replica.to_host().flat, *step.optimizer.state_dict().values()]
+        assert replica.parameters == replica.gradients == {}
+    for flat in found:
+        assert np.array_equal(flat, Decoder.initialise(settings.model, 9).parameters.flat)
 
 
 @pytest.mark.parametrize("mode", ["fsdp", "tensor"])

@@ -96,6 +96,24 @@ def test_damage_is_refused(saved, tmp_path):
         load_resumable(sharded)
 
 
+def test_a_missing_tensor_is_refused_at_once(saved, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    from quanta_tissu.tisslm.train.pytorch.shards import split
+
+    sharded = tmp_path / "step-6"
+    split(load_resumable(saved), sharded)
+    [shard] = (sharded / "shards").iterdir()
+    tensors = load_file(shard)
+    del tensors["first_moment.model.norm.weight"]
+    save_file(tensors, shard, {"format": "pt"})
+    manifest = json.loads((sharded / "manifest.json").read_text())
+    manifest["files"][f"shards/{shard.name}"] = shard.stat().st_size
+    (sharded / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensors, first_moment\.model\.norm\.weight"):
+        load_resumable(sharded)
+
+
 def test_a_checkpoint_is_not_converted_onto_itself(saved, capsys):
     assert run(["convert", str(saved), "--out", str(saved)]) == 1
     assert "is the checkpoint itself" in capsys.readouterr().err
