@@ -69,6 +69,15 @@ def test_generation_of_a_checkpoint(tissu, checkpoint, engine):
     assert report["kept"] == 0
 
 
+def test_operations_of_a_long_prompt_take_no_longer_than_reading_it(tissu):
+    """It is read by all threads at once, and the caller is one of them."""
+    settings = [*SETTINGS, "--set", "model.context_length=512", "--set", "model.d_model=64"]
+    outcome = tissu("profile", "--what", "generate", "--steps", "1", "--json", *settings)
+    report = json.loads(outcome.out)
+    assert report["operations"][-1]["op"] == "not in operations"
+    assert report["operations"][-1]["seconds"] > 0
+
+
 def test_a_checkpoint_is_trained_on_with_its_own_architecture(tissu, checkpoint):
     outcome = tissu("profile", str(checkpoint), "--steps", "1", "--set", "train.batch_size=2", "--json")
     assert "2 × 32 tokens" in json.loads(outcome.out)["description"]

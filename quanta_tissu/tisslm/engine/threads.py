@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -85,14 +85,6 @@ def _blas_controller() -> Any:
     return ThreadpoolController()
 
 
-_among_others: ContextVar[bool] = ContextVar("tissu_among_others", default=False)
-
-
-def among_others() -> bool:
-    """Whether this is a task of a team, which has others running at the same time."""
-    return _among_others.get()
-
-
 class ThreadTeam:
     """Workers that run different tasks at once; task i always goes to worker i, and worker 0 is the caller.
 
@@ -133,7 +125,7 @@ class ThreadTeam:
         results: dict[int, T] = {}
 
         def work(worker: int) -> None:
-            results[worker] = contexts[worker].run(_in_team, tasks[worker])
+            results[worker] = contexts[worker].run(tasks[worker])
 
         with single_threaded_blas():
             self._workers.run(work, len(tasks))
@@ -152,8 +144,3 @@ class ThreadTeam:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _in_team(task: Callable[[], T]) -> T:
-    _among_others.set(True)
-    return task()

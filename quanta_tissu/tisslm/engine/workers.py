@@ -14,6 +14,20 @@ Task = Callable[[int], None]
 """What every worker calls, with its number from 0. It must raise nothing; `Workers.run` sees to that."""
 
 
+class _Here(threading.local):
+    """What a thread is doing."""
+
+    among_others = False
+
+
+_here = _Here()
+
+
+def among_others() -> bool:
+    """Whether this thread works on a task with others."""
+    return _here.among_others
+
+
 class Workers:
     """The caller and as many helpers as the largest task so far has asked for; one task at a time.
 
@@ -43,11 +57,14 @@ class Workers:
         errors: dict[int, BaseException] = {}
 
         def attempt(worker: int) -> None:
+            _here.among_others = workers > 1
             try:
                 task(worker)
             except BaseException as error:
                 errors[worker] = error
                 failed()
+            finally:
+                _here.among_others = False
 
         with self._lock:
             helping = 0

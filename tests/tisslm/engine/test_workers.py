@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from quanta_tissu.tisslm.engine.workers import Workers
+from quanta_tissu.tisslm.engine.workers import Workers, among_others
 
 
 @pytest.fixture
@@ -30,6 +30,14 @@ def test_one_worker_is_the_caller_alone(workers):
     workers.run(done.append, 1)
     assert done == [0]
     assert threading.active_count() == before
+
+
+def test_each_knows_whether_there_are_others(workers):
+    for count in (1, 3):
+        known = {}
+        workers.run(lambda w: known.update({w: among_others()}), count)  # noqa: B023
+        assert known == dict.fromkeys(range(count), count > 1)
+        assert not among_others()
 
 
 def test_the_first_workers_error_is_raised_and_notes_the_others(workers):

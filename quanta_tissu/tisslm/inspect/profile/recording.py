@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.engines import Engine, EngineOp, Implementation
-from quanta_tissu.tisslm.engine.threads import among_others
+from quanta_tissu.tisslm.engine.workers import among_others
 from quanta_tissu.tisslm.inspect.profile.costs import (
     Call,
     Work,
