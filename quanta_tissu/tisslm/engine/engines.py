@@ -42,6 +42,10 @@ class Implementation(Protocol):
     def differentiate(self) -> Callable[..., Any] | None:
         """`differentiate(*inputs, d_output, receive, **attributes) -> output`: both passes at once; or None."""
 
+    @property
+    def again(self) -> Callable[..., Any] | None:
+        """`again(saved) -> output`: the last output once more, from what backward needs; or None."""
+
 
 class EngineOp(Protocol):
     """What an engine needs to know of an op."""

@@ -68,6 +68,8 @@ POLICIES = {
     "swiglu": _AS_INPUT,
     "tanh": _AS_INPUT,
     "add": _FLOAT32,
+    "add_layer_norm": _FLOAT32,
+    "add_rms_norm": _FLOAT32,
     "cross_entropy": _FLOAT32,
     "embedding": _FLOAT32,
     "layer_norm": _FLOAT32,
@@ -142,6 +144,7 @@ class Rounded:
         round_in_place: Rounds an array that nobody else holds.
         value: Nothing: forward gives it.
         differentiate: Nothing: forward and backward do it.
+        again: Nothing: forward does it.
     """
 
     plain: Implementation
@@ -150,6 +153,7 @@ class Rounded:
     round_in_place: Callable[[Array], None]
     value: Callable[..., Any] | None = None
     differentiate: Callable[..., Any] | None = None
+    again: Callable[..., Any] | None = None
 
     def forward(self, *inputs: Array | None, **attributes: Any) -> tuple[Any, Any]:
         """The op's forward pass."""

@@ -87,16 +87,9 @@ class Slot:
 
 
 class Recipe(NamedTuple):
-    """How to make a value again."""
+    """How to make a value again, bit for bit."""
 
-    implementation: Implementation
-    inputs: list[Any]
-    attributes: Mapping[str, Any]
-
-    def make(self) -> Array:
-        """The value, bit for bit."""
-        value: Array = self.implementation.forward(*self.inputs, **self.attributes)[0]
-        return value
+    make: Callable[[], Array]
 
 
 class Variable:
@@ -187,8 +180,8 @@ class Tape:
             slots = [x.slot if isinstance(x, Variable) else None for x in inputs]
             saved = _without_cheap_values(saved, inputs)
             self._nodes.append(_Node(implementation, saved, slots, [y.slot for y in outputs]))
-            if op.cheap and outputs[0].value.nbytes >= LARGE:
-                outputs[0].recipe = Recipe(implementation, values, attributes)
+            if op.cheap and outputs[-1].value.nbytes >= LARGE:
+                outputs[-1].recipe = _recipe(implementation, values, attributes, saved, several)
         return tuple(outputs) if several else outputs[0]
 
     def checkpoint(self, function: Callable[[Variable], Variable], x: Variable) -> Variable:
@@ -260,6 +253,16 @@ class Tape:
 def _receive(inputs: tuple[Any, ...], number: int, gradient: Gradient) -> None:
     if isinstance(inputs[number], Variable):
         inputs[number].slot.accumulate(gradient, fresh=True)
+
+
+def _recipe(
+    implementation: Implementation, inputs: list[Any], attributes: Mapping[str, Any], saved: Any, several: bool
+) -> Recipe | None:
+    """How to make an op's last result again: from what it saved, or from its inputs if it has no other result."""
+    again = implementation.again
+    if again is not None:
+        return Recipe(lambda: again(_with_cheap_values(saved)))
+    return None if several else Recipe(lambda: implementation.forward(*inputs, **attributes)[0])
 
 
 def _without_cheap_values(saved: Any, inputs: tuple[Any, ...]) -> Any:

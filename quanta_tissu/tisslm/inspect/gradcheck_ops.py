@@ -9,7 +9,8 @@ For each sample of an op:
 5. *contract*: shapes and element types of everything returned, one gradient per input, inputs left as they were;
 6. *non-contiguous input*: strided and transposed inputs and gradients give the same;
 7. *value*: what runs where nothing is recorded, if the op has it for that, against forward in both precisions;
-8. *both passes*: what makes both passes at once, if the op has it, against one after the other in both precisions.
+8. *both passes*: what makes both passes at once, if the op has it, against one after the other in both precisions;
+9. *again*: the last output made from what backward needs, if the op can, against forward's, bit for bit.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def _compare(
         if implementation is not None and implementation.value is not None:
             yield f"{prefix}value, float64", DOUBLE, partial(_value, implementation, sample, np.float64)
             yield f"{prefix}value, float32", SINGLE, partial(_value, implementation, sample, np.float32)
+        if implementation is not None and implementation.again is not None:
+            yield f"{prefix}again", 0.0, partial(_again, implementation, sample)
     if fast is not None:
         if fast.differentiate is not None:
             yield "fast: both passes, float64", DOUBLE, lambda: _both_passes(fast, sample, np.float64)
@@ -242,6 +245,19 @@ def _value(implementation: Implementation, sample: Sample, dtype: DTypeLike) -> 
         _require((y.shape, y.dtype) == (e.shape, e.dtype), f"an output is {y.dtype}{y.shape}, not as forward's")
     _require(_distance_of(tuple(inputs), tuple(before)) == 0.0, "an input was written into")
     return _distance_of(found, expected, floor=1.0)
+
+
+def _again(implementation: Implementation, sample: Sample) -> float:
+    """The last output made once more against that of forward, bit for bit in both precisions; 0 or an error."""
+    if implementation.again is None:
+        raise ValueError("there is nothing that makes an output again")
+    for dtype in (np.float64, np.float32):
+        inputs = [None if x is None else x.astype(dtype) for x in sample.inputs]
+        outputs, saved = implementation.forward(*inputs, **sample.attributes)
+        expected, found = outputs[-1], implementation.again(saved)
+        _require((found.shape, found.dtype) == (expected.shape, expected.dtype), f"{found.dtype}{found.shape}")
+        _require(np.array_equal(found, expected), f"other bits in {np.dtype(dtype)}")
+    return 0.0
 
 
 def _both_passes(implementation: Implementation, sample: Sample, dtype: DTypeLike) -> float:

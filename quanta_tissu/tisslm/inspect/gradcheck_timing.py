@@ -30,6 +30,8 @@ _IDS = np.arange(B * T).reshape(B, T) * 7919 % V
 # Op -> shapes of its inputs (None: absent) and its attributes.
 CASES: dict[str, tuple[tuple[tuple[int, ...] | None, ...], dict[str, Any]]] = {
     "add": (((B, T, D), (B, T, D)), {}),
+    "add_layer_norm": (((B, T, D), (B, T, D), (D,), (D,)), {"eps": 1e-5}),
+    "add_rms_norm": (((B, T, D), (B, T, D), (D,)), {"eps": 1e-5}),
     "attention": (((B, T, H, E), (B, T, H, E), (B, T, H, E)), {}),
     "cross_entropy": (((B, T, V),), {"targets": _IDS}),
     "dropout": (((B, T, D),), {"p": 0.1, "seed": (1,)}),

@@ -46,7 +46,7 @@ class Block:
     def __call__(self, x: Any, run: ForwardPass) -> Any:
         """(B, T, D) → (B, T, D)."""
         if self.pre_norm:
-            x = ops.add(x, self.attention(self.attention_norm(x, run), run))
-            return ops.add(x, self.feed_forward(self.feed_forward_norm(x, run), run))
+            x, normed = self.feed_forward_norm.of_sum(x, self.attention(self.attention_norm(x, run), run), run)
+            return ops.add(x, self.feed_forward(normed, run))
         x = self.attention_norm(ops.add(x, self.attention(x, run)), run)
         return self.feed_forward_norm(ops.add(x, self.feed_forward(x, run)), run)

@@ -28,6 +28,11 @@ class RMSNorm:
         """(…, D) → (…, D)."""
         return ops.rms_norm(x, run.params[f"{self.name}.weight"], eps=self.eps)
 
+    def of_sum(self, x: Any, y: Any, run: ForwardPass) -> tuple[Any, Any]:
+        """The sum x + y, and its norm; all (…, D)."""
+        sum_and_norm: tuple[Any, Any] = ops.add_rms_norm(x, y, run.params[f"{self.name}.weight"], eps=self.eps)
+        return sum_and_norm
+
 
 @dataclass(frozen=True)
 class LayerNorm:
@@ -46,8 +51,15 @@ class LayerNorm:
 
     def __call__(self, x: Any, run: ForwardPass) -> Any:
         """(…, D) → (…, D)."""
-        bias = run.params[f"{self.name}.bias"] if self.bias else None
-        return ops.layer_norm(x, run.params[f"{self.name}.weight"], bias, eps=self.eps)
+        return ops.layer_norm(x, *self._parameters(run), eps=self.eps)
+
+    def of_sum(self, x: Any, y: Any, run: ForwardPass) -> tuple[Any, Any]:
+        """The sum x + y, and its norm; all (…, D)."""
+        sum_and_norm: tuple[Any, Any] = ops.add_layer_norm(x, y, *self._parameters(run), eps=self.eps)
+        return sum_and_norm
+
+    def _parameters(self, run: ForwardPass) -> tuple[Any, Any]:
+        return run.params[f"{self.name}.weight"], run.params[f"{self.name}.bias"] if self.bias else None
 
 
 Norm = RMSNorm | LayerNorm

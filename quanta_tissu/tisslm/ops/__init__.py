@@ -1,6 +1,8 @@
 """The mathematics: one file per operation, forward and backward side by side (see `op.py` for the contract)."""
 
 from quanta_tissu.tisslm.ops.add import add
+from quanta_tissu.tisslm.ops.add_layer_norm import add_layer_norm
+from quanta_tissu.tisslm.ops.add_rms_norm import add_rms_norm
 from quanta_tissu.tisslm.ops.attention import attention
 from quanta_tissu.tisslm.ops.cross_entropy import cross_entropy
 from quanta_tissu.tisslm.ops.dropout import dropout
@@ -28,6 +30,8 @@ __all__ = [
     "Op",
     "Sample",
     "add",
+    "add_layer_norm",
+    "add_rms_norm",
     "attention",
     "cross_entropy",
     "dropout",

@@ -17,6 +17,10 @@ passes at once and hands each gradient on as soon as it is there, so that none i
 
     differentiate(*inputs, d_output, receive, **attributes) -> output     calls receive(number of input, gradient)
 
+An op with several results of which the last is cheap to make again (see `Op.cheap`) says how:
+
+    again(saved)                     -> last output     bit for bit
+
 *Inputs* are positional and differentiable; *attributes* are keywords and are not (token ids, masks, numbers).
 Calling an op runs it on what it is given: NumPy arrays (the current engine's forward, nothing recorded), tape
 variables (recorded for backward) or torch tensors (the torch twin).
@@ -70,6 +74,7 @@ class Pair:
     backward: Callable[..., tuple[Any, ...]]
     value: Callable[..., Any] | None = None
     differentiate: Callable[..., Any] | None = None
+    again: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +82,7 @@ class Op:
     """A differentiable operation: its readable pair, its torch twin, the samples that prove it, and its source.
 
     The fast twin, where there is one, is the module `ops/kernels/<name>.py`; it defines `forward`, `backward` and,
-    if it likes, `value` and `differentiate` with the same signatures and is imported at first use.
+    if it likes, `value`, `differentiate` and `again` with the same signatures and is imported at first use.
     """
 
     name: str
@@ -122,6 +127,7 @@ def define(
     samples: Callable[[np.random.Generator], Iterator[Sample]],
     source: str,
     value: Callable[..., Any] | None = None,
+    again: Callable[..., Any] | None = None,
     cheap: bool = False,
 ) -> Op:
     """Make an op and enter it in the registry, where the harness will find it.
@@ -135,7 +141,8 @@ def define(
         source: Where the formula comes from (paper, equation), for the certificate.
         value: `value(*inputs, **attributes) -> outputs`, forward without what backward needs, where that is
             cheaper; used when nothing is recorded.
-        cheap: Its one result costs so little beside a matrix product that the tape, if the result is large, makes
+        again: `again(saved) -> output`, the last result once more, for an op with several results that is cheap.
+        cheap: Its last result costs so little beside a matrix product that the tape, if the result is large, makes
             it again for the product's backward pass instead of keeping it.
 
     Raises:
@@ -143,7 +150,7 @@ def define(
     """
     if name in REGISTRY:
         raise ValueError(f"an op called {name!r} is already registered")
-    REGISTRY[name] = Op(name, Pair(forward, backward, value), torch_twin, samples, source, cheap)
+    REGISTRY[name] = Op(name, Pair(forward, backward, value, again=again), torch_twin, samples, source, cheap)
     return REGISTRY[name]
 
 
@@ -153,5 +160,5 @@ def _fast_twin(name: str) -> Implementation | None:
     if importlib.util.find_spec(module) is None:
         return None
     kernels = importlib.import_module(module)
-    optional = {name: getattr(kernels, name, None) for name in ("value", "differentiate")}
+    optional = {name: getattr(kernels, name, None) for name in ("value", "differentiate", "again")}
     return Pair(kernels.forward, kernels.backward, **optional)

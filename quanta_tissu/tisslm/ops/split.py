@@ -30,7 +30,7 @@ def forward(
         raise ValueError(f"cannot split a width of {width} into pieces of {sizes}: they sum to {total}")
     behind: tuple[Any, ...] = (slice(None),) * (-1 - axis)
     bounds = pairwise(accumulate(sizes, initial=0))
-    return tuple(x[(..., slice(start, end), *behind)] for start, end in bounds), axis
+    return tuple([x[(..., slice(start, end), *behind)] for start, end in bounds]), axis
 
 
 def backward(saved: Any, *d_pieces: Float[np.ndarray, "..."]) -> tuple[np.ndarray]:

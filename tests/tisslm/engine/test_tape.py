@@ -370,6 +370,28 @@ class TestCheapResults:
         positive = np.maximum(x.value, 0)
         np.testing.assert_allclose(x.grad, (x.value > 0) * weight * (1 + 2 * positive))
 
+    @staticmethod
+    def normed_sum(tape, width):
+        """Whether the norm of a sum outlives the forward pass, and the gradients of all that it was made of."""
+        inputs = [tape.variable(np.linspace(low, 2, width)[None]) for low in (-2, 1)]
+        norm = tape.variable(np.linspace(1, 2, width))
+        weight = tape.variable(np.linspace(1, 3, width)[None])
+        total, normed = ops.add_rms_norm(*inputs, norm, eps=1e-5)
+        value = weakref.ref(normed.value)
+        y = ops.add(ops.linear(normed, weight), ops.linear(total, weight))
+        del total, normed
+        alive = value() is not None
+        tape.backward(y)
+        return alive, *(x.grad for x in (*inputs, norm, weight))
+
+    def test_the_last_of_several_results_is_made_from_what_its_op_saved(self, monkeypatch):
+        alive, *found = self.normed_sum(Tape(), self.WIDE)
+        monkeypatch.setattr(tape_module, "LARGE", np.inf)
+        kept, *expected = self.normed_sum(Tape(), self.WIDE)
+        assert (alive, kept) == (False, True)
+        for gradient, one in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(gradient, one)
+
     def test_what_a_checkpoint_runs_again_makes_them_too(self):
         _, *expected = self.hidden_layer(Tape(), self.WIDE)
         tape = Tape()

@@ -191,6 +191,14 @@ class TestMutationsOfContracts:
         assert found <= {"value, float64", "value, float32"}
         assert found
 
+    @pytest.mark.parametrize(
+        "change", [lambda n: n * np.float32(1 + 1e-6), lambda n: n.astype(np.float64)], ids=["bits", "precision"]
+    )
+    def test_a_result_made_again_that_is_not_what_forward_gave(self, change):
+        pair = REGISTRY["add_rms_norm"].readable
+        broken = dataclasses.replace(pair, again=lambda saved: change(pair.again(saved)))
+        assert failing(dataclasses.replace(REGISTRY["add_rms_norm"], readable=broken)) == {"again"}
+
     def test_a_missing_gradient(self):
         def backward(saved, dz):
             return self.op.readable.backward(saved, dz)[0], None

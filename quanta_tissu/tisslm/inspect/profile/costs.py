@@ -136,6 +136,9 @@ def _gathered(call: Call) -> int:
 # Operation -> FLOPs forward, FLOPs backward. A test compares it with the registry.
 FORMULAS: dict[str, tuple[Formula, Formula]] = {
     "add": (_per_element(1), _none),
+    # the addition, and the norm; backward the norm, and the stream's gradient
+    "add_layer_norm": (_per_input(8), _per_input(13)),
+    "add_rms_norm": (_per_input(5), _per_input(9)),
     "attention": (_attention_forward, _attention_backward),
     # maximum, difference, exp, sum, logarithm or division; probability minus target, times dy
     "cross_entropy": (_per_input(5), _per_input(2)),

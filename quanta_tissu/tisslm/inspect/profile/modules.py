@@ -66,5 +66,10 @@ class _Named:
         with self._recorder.module(self._name, self._layer):
             return self._module(*args, **kwargs)
 
+    def of_sum(self, *args: Any) -> Any:
+        """The sum and its norm, if it is a norm."""
+        with self._recorder.module(self._name, self._layer):
+            return self._module.of_sum(*args)  # type: ignore[attr-defined]
+
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._module, attribute)

@@ -305,6 +305,7 @@ class _Timed:
         self._call: Call | None = None
         self.differentiate = None  # the passes are timed one by one
         self.value = None if inner.value is None else partial(self._value, inner.value)
+        self.again = None if inner.again is None else partial(self._again, inner.again)
 
     def forward(self, *inputs: Any, **attributes: Any) -> tuple[Any, Any]:
         """As the operation's, timed."""
@@ -321,6 +322,9 @@ class _Timed:
         if recorder.counting:
             recorder.tally_forward(self._forward_key, _described(inputs, attributes, result), ())
         return result
+
+    def _again(self, again: Callable[..., Any], saved: Any) -> Any:
+        return self._recorder.call(self._forward_key, again, (saved,), {})
 
     def backward(self, saved: Any, *d_outputs: Any) -> tuple[Any, ...]:
         """As the operation's, timed."""

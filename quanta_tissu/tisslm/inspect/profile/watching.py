@@ -33,7 +33,7 @@ class WatchingEngine(Engine):
         """The other engine's code, followed by the call."""
         code = self.inner.implementation(op)
         value = None if code.value is None else self._watched(code.value)
-        return Pair(self._watched(code.forward), self._watched(code.backward), value)
+        return Pair(self._watched(code.forward), self._watched(code.backward), value, again=code.again)
 
     def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:

@@ -31,7 +31,7 @@ def _are_its_pieces(whole: np.ndarray, pieces: tuple[np.ndarray, ...], axis: int
     """Whether the pieces, side by side, are all of the array."""
     address = whole.ctypes.data
     for piece in pieces:
-        if piece.base is not whole.base or (piece.strides, piece.dtype) != (whole.strides, whole.dtype):
+        if piece.base is not whole.base or piece.strides != whole.strides or piece.dtype != whole.dtype:
             return False
         if piece.ctypes.data != address:
             return False

@@ -90,6 +90,12 @@ def test_activations_cost_something_for_each_element(name, per_element):
     assert forward.nbytes == 4 * 30
 
 
+def test_a_rotation_counts_the_heads_that_are_rotated():
+    tables = {"cos": array(1, 4, 3), "sin": array(1, 4, 3)}
+    assert works("rope", (array(2, 4, 5, 6),), tables)[0].flops == 3 * 2 * 4 * 5 * 6
+    assert works("rope", (array(2, 4, 5, 6),), {**tables, "heads": 2})[1].flops == 3 * 2 * 4 * 2 * 6
+
+
 def test_views_move_nothing():
     forward, backward = works("reshape", (array(3, 4),), {"shape": (2, 6)})
     assert (forward.nbytes, backward.nbytes) == (0, 0)

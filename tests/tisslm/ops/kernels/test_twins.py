@@ -29,9 +29,12 @@ def both(name, inputs, attributes, dtype, d_output_seed=1):
     results = []
     for implementation in (REGISTRY[name].readable, REGISTRY[name].fast_twin()):
         arrays = [None if x is None else x.astype(dtype) for x in inputs]
-        y, saved = implementation.forward(*arrays, **attributes)
-        dy = np.asarray(np.random.default_rng(d_output_seed).normal(size=y.shape).astype(dtype))
-        results.append((y, *(dense(d) for d in implementation.backward(saved, dy) if d is not None)))
+        result, saved = implementation.forward(*arrays, **attributes)
+        outputs, rng = result if isinstance(result, tuple) else (result,), np.random.default_rng(d_output_seed)
+        d_outputs = [np.asarray(rng.normal(size=y.shape).astype(dtype)) for y in outputs]
+        results.append(
+            (*outputs, *(dense(d) for d in implementation.backward(saved, *d_outputs) if d is not None))
+        )
     return results
 
 
@@ -57,6 +60,18 @@ def test_row_wise_ops_at_any_width(name, width, dtype):
     else:
         inputs, attributes = (x,), {}
     assert_same(*both(name, inputs, attributes, dtype), dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("width", [2, 7, 8, 65, 384])
+@pytest.mark.parametrize("name", ["add_rms_norm", "add_layer_norm"])
+def test_residual_and_norm_at_any_width(name, width, dtype):
+    rng = np.random.default_rng(RNG_SEED)
+    x, y, weight = (rng.normal(size=shape) * 3 for shape in ((3, 5, width), (3, 5, width), width))
+    assert_same(*both(name, (x, y, weight), {"eps": 1e-5}, dtype), dtype)
+    fast = REGISTRY[name].fast_twin()
+    (_, normed), saved = fast.forward(x.astype(dtype), y.astype(dtype), weight.astype(dtype), eps=1e-5)
+    np.testing.assert_array_equal(fast.again(saved), normed)
 
 
 @dtypes
