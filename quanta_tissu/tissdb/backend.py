@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quanta_tissu.tissdb.definitions import Index
+from quanta_tissu.tissdb.definitions import Filter, Index, TextQuery
 
 Row = tuple[Any, ...]
 
@@ -36,6 +36,26 @@ class TextEngine(Protocol):
     def rids(self, index: Index) -> str:
         """A query for the rows of all documents that it knows."""
 
+    def search(
+        self, connection: Connection, index: Index, query: TextQuery, limit: int, only: Filter | None
+    ) -> list[tuple[int, float]]:
+        """The best documents for a query.
+
+        Args:
+            connection: Where.
+            index: Which.
+            query: What to look for.
+            limit: How many at most.
+            only: Documents among which to look; None for all.
+
+        Returns:
+            Rows and scores, the best first; higher is better.
+        """
+
+    @property
+    def ranker(self) -> str:
+        """What its scores are: `bm25`, say."""
+
 
 class VectorEngine(Protocol):
     """How an engine keeps vectors."""
@@ -46,13 +66,22 @@ class VectorEngine(Protocol):
     def drop(self, connection: Connection, index: Index) -> None:
         """Drop them."""
 
-    def insert(
-        self, connection: Connection, index: Index, rows: Sequence[tuple[int, NDArray[np.float32]]]
+    def store(
+        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[np.float32]]]
     ) -> None:
-        """Add vectors of documents."""
+        """Add or replace vectors of documents, as part of the change with a number."""
 
-    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
-        """Forget documents; those that are not there do not matter."""
+    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
+        """Forget documents, as part of the change with a number; those that are not there do not matter."""
+
+    def changed(
+        self, connection: Connection, index: Index, since: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """What has changed after the change with a number.
+
+        Returns:
+            Rows that are gone, rows that are new or have another vector, and their vectors (n, dimension).
+        """
 
     def rids(self, index: Index) -> str:
         """A query for the rows of all documents that it knows."""

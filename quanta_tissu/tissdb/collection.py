@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
 from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
@@ -21,6 +23,8 @@ from quanta_tissu.tissdb.indexes import KINDS, NewRow, keeper_of
 from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.scope import Scope
+from quanta_tissu.tissdb.search.hybrid import Fusion, Leg, Request, search
+from quanta_tissu.tissdb.search.query import Need
 from quanta_tissu.tissdb.values import Value, decode
 
 T = TypeVar("T")
@@ -283,6 +287,47 @@ class Collection:
             if not after:
                 return
 
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        vector: Any = None,
+        k: int = 10,
+        text_index: str | None = None,
+        vector_index: str | None = None,
+        need: Need = "any",
+        fusion: Fusion = "rrf",
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> list[Hit]:
+        """The documents that fit best: by words, by nearness, or by both.
+
+        Args:
+            text: Words, `"phrases"`, `beginnings*`, `+required`, `-excluded`.
+            vector: A vector; documents whose vectors are near it are found.
+            k: How many documents; fewer are returned only if fewer qualify.
+            text_index: Which index of words; the only one by default.
+            vector_index: Which index of vectors; the only one by default.
+            need: Whether `any` of the words is enough, or `all` must occur.
+            fusion: How the two lists are joined: `rrf` by ranks, `weighted` by scores.
+            weights: Of words and of nearness.
+
+        Raises:
+            NotFoundError: There is no such index.
+            QueryError: The text holds no word.
+            InvalidDocumentError: The vector is none of this index.
+        """
+        request = Request(text, vector, k, text_index, vector_index, need, fusion, weights)
+
+        def work(connection: Connection, catalog: Catalog) -> list[Hit]:
+            info = self._scope.find(connection, catalog, self.name)
+            if info is None:
+                raise NotFoundError(f"there is no collection {self.name!r}", hint="insert something first")
+            seq = read_head(connection).seq
+            found = search(connection, info, request, self._scope.vector_cache, seq, now())
+            return [Hit(_document(one.row), one.score, one.text, one.vector) for one in found]
+
+        return self._scope.read(work, one_state=True)
+
     def create_index(
         self,
         name: str,
@@ -325,7 +370,7 @@ class Collection:
             keeper.create(connection, info, index)
             if kind == "text":
                 for rows in _rows_in_pages(connection, info):
-                    keeper.insert(connection, index, rows)
+                    keeper.insert(connection, index, changes.log.seq, rows)
             changes.log_change("create index", info.name, detail=f'{{"index":"{name}"}}')
             changes.catalog_changed()
 
@@ -360,6 +405,29 @@ class Collection:
             return {} if info is None else dict(info.indexes)
 
         return self._scope.read(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that a search has found, and why.
+
+    Attributes:
+        document: The document.
+        score: Its score; higher is better, and comparable within one search only.
+        text: Its place and score by words, if they found it.
+        vector: Its place and score by nearness, if it found it.
+    """
+
+    document: Document
+    score: float
+    text: Leg | None
+    vector: Leg | None
+
+    @property
+    def why(self) -> str:
+        """In words: `words: place 1 (bm25 7.31); nearness: place 4 (cosine 0.812)`."""
+        legs = (("words", self.text), ("nearness", self.vector))
+        return "; ".join(f"{name}: place {leg.rank} ({leg.ranker} {leg.score:.4g})" for name, leg in legs if leg)
 
 
 def _get(scope: Scope, name: str, id: str, connection: Connection, catalog: Catalog) -> Document | None:

@@ -22,12 +22,13 @@ from quanta_tissu.tissdb.backend import Backend, Connection
 from quanta_tissu.tissdb.backup import backup, require_file
 from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.collection import Collection
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
 from quanta_tissu.tissdb.schema import check_is_schema
+from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
 from quanta_tissu.tissdb.writer import Writer
 
@@ -58,6 +59,7 @@ class Database:
         self._committed = threading.Condition()
         self._last_seq = 0
         self._catalog = Catalog(-1, {})
+        self._vectors: dict[int, VectorCache] = {}
         try:
             _set_up(backend)
             self._writer = Writer(backend, self._note_commit)
@@ -137,7 +139,7 @@ class Database:
     def view(self) -> Iterator[View]:
         """The database as it is at this moment, whatever is written meanwhile."""
         with self._reading() as connection:
-            yield View(connection, catalogs.load(connection))
+            yield View(connection, catalogs.load(connection), self.vector_cache)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -152,8 +154,11 @@ class Database:
         finally:
             self._idle.append(connection)
 
-    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
         """As `Scope`."""
+        if one_state:
+            with self._reading() as connection:
+                return work(connection, catalogs.load(connection))
         connection = self._take()
         try:
             try:
@@ -166,6 +171,10 @@ class Database:
                 return work(connection, self._catalog)
         finally:
             self._idle.append(connection)
+
+    def vector_cache(self, index: Index) -> VectorCache:
+        """As `Scope`."""
+        return self._vectors.setdefault(index.number, VectorCache(index))
 
     def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
         """As `Scope`."""

@@ -81,3 +81,44 @@ class Catalog:
         except KeyError:
             known = ", ".join(sorted(self.collections)) or "none yet"
             raise NotFoundError(f"there is no collection {name!r}", hint=f"collections: {known}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that stand next to each other.
+
+    Attributes:
+        words: One, or those of a phrase in order.
+        prefix: The last word is the beginning of one.
+    """
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """What to look for.
+
+    Attributes:
+        wanted: Terms of which any must occur; the more and the rarer, the better the document.
+        required: Terms that must all occur.
+        excluded: Terms that must not occur.
+    """
+
+    wanted: tuple[Term, ...]
+    required: tuple[Term, ...]
+    excluded: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Documents among which to look.
+
+    Attributes:
+        sql: A query for their rows.
+        parameters: Its parameters.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...] = ()

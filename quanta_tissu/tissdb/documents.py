@@ -178,6 +178,7 @@ class Changes:
             keeper_of(index).insert(
                 self.connection,
                 index,
+                self.log.seq,
                 [
                     NewRow(made.revision, new.value, new.vectors.get(index.name))
                     for made, new in zip(written, documents, strict=True)
@@ -229,7 +230,9 @@ class Changes:
         except Exception as error:
             raise self._explained(error, info, id, value) from error
         for index in info.indexes.values():
-            keeper_of(index).update(self.connection, index, rid, old, value, (vectors or {}).get(index.name))
+            keeper_of(index).update(
+                self.connection, index, self.log.seq, rid, old, value, (vectors or {}).get(index.name)
+            )
         _refuse_unknown(info, vectors or {})
         return Written(id, number)
 
@@ -243,8 +246,9 @@ class Changes:
             ConflictError: It has another revision.
         """
         rid, _ = self._find(info, id, revision)
+        number = self.log_change(action, info.name, id)
         self._remove(info, [rid])
-        return Written(id, self.log_change(action, info.name, id))
+        return Written(id, number)
 
     def expire(self, info: CollectionInfo) -> int:
         """Remove the documents whose time is over.
@@ -254,9 +258,9 @@ class Changes:
         """
         rows = self.connection.rows(f"SELECT rid, id FROM {info.table} WHERE expires <= ?", (self.time,))
         if rows:
-            self._remove(info, [rid for rid, _ in rows])
             for _, id in rows:
                 self.log_change("expire", info.name, id)
+            self._remove(info, [rid for rid, _ in rows])
         return len(rows)
 
     def exists(self, info: CollectionInfo, id: str) -> bool:
@@ -279,7 +283,7 @@ class Changes:
 
     def _remove(self, info: CollectionInfo, rids: Sequence[int]) -> None:
         for index in info.indexes.values():
-            keeper_of(index).delete(self.connection, index, rids)
+            keeper_of(index).delete(self.connection, index, self.log.seq, rids)
         self.connection.run_many(f"DELETE FROM {info.table} WHERE rid = ?", ((rid,) for rid in rids))
 
     def _checked(self, info: CollectionInfo, value: Value) -> str:

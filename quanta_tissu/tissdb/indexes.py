@@ -48,13 +48,14 @@ class Keeper(Protocol):
     def drop(self, connection: Connection, index: Index) -> None:
         """Drop its tables."""
 
-    def insert(self, connection: Connection, index: Index, rows: Sequence[NewRow]) -> None:
-        """Documents have been added."""
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[NewRow]) -> None:
+        """Documents have been added; `seq` is the number of the last change, here and below."""
 
     def update(
         self,
         connection: Connection,
         index: Index,
+        seq: int,
         rid: int,
         old: dict[str, Value],
         new: dict[str, Value],
@@ -62,7 +63,7 @@ class Keeper(Protocol):
     ) -> None:
         """A document has another value; its vector is another one, or None for the same."""
 
-    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """Documents have been removed."""
 
 
@@ -97,13 +98,14 @@ class ValueKeeper:
         """As `Keeper`."""
         connection.run(f"DROP INDEX i_{index.number}")
 
-    def insert(self, connection: Connection, index: Index, rows: Sequence[NewRow]) -> None:
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[NewRow]) -> None:
         """As `Keeper`."""
 
     def update(
         self,
         connection: Connection,
         index: Index,
+        seq: int,
         rid: int,
         old: dict[str, Value],
         new: dict[str, Value],
@@ -111,7 +113,7 @@ class ValueKeeper:
     ) -> None:
         """As `Keeper`."""
 
-    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """As `Keeper`."""
 
 

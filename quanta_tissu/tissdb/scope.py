@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.search.cache import VectorCache
 
 T = TypeVar("T")
 
@@ -15,8 +16,16 @@ T = TypeVar("T")
 class Scope(Protocol):
     """Runs reads and writes."""
 
-    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
-        """Run work that reads."""
+    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
+        """Run work that reads.
+
+        Args:
+            work: What to do.
+            one_state: Let all its statements see the same state of the database.
+        """
+
+    def vector_cache(self, index: Index) -> VectorCache:
+        """Vectors of an index in memory."""
 
     def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
         """A collection, None if there is none; a catalog in which it is missing may be old, and is read again."""

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.collection import Collection
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes
 from quanta_tissu.tissdb.log import Log
+from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.writer import Writer
 
 T = TypeVar("T")
@@ -60,10 +61,14 @@ class Transaction:
         finally:
             self._depth -= 1
 
-    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
         """As `Scope`; sees what the transaction has written."""
         changes = self._open()
         return work(changes.connection, changes.catalog)
+
+    def vector_cache(self, index: Index) -> VectorCache:
+        """As `Scope`: one of its own for every call, since what it has written may be undone."""
+        return VectorCache(index)
 
     def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
         """As `Scope`."""
@@ -90,11 +95,15 @@ class View:
     Args:
         connection: Has a read transaction open.
         catalog: The catalog of that moment.
+        vector_cache: Vectors of an index.
     """
 
-    def __init__(self, connection: Connection, catalog: Catalog) -> None:
+    def __init__(
+        self, connection: Connection, catalog: Catalog, vector_cache: Callable[[Index], VectorCache]
+    ) -> None:
         self._connection = connection
         self._catalog = catalog
+        self._vector_cache = vector_cache
 
     def collection(self, name: str) -> Collection:
         """A collection in this view."""
@@ -103,9 +112,13 @@ class View:
     def __getitem__(self, name: str) -> Collection:
         return self.collection(name)
 
-    def read(self, work: Callable[[Connection, Catalog], T]) -> T:
+    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
         """As `Scope`."""
         return work(self._connection, self._catalog)
+
+    def vector_cache(self, index: Index) -> VectorCache:
+        """As `Scope`."""
+        return self._vector_cache(index)
 
     def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
         """As `Scope`."""

@@ -34,7 +34,7 @@ class TextKeeper:
         """As `Keeper`."""
         connection.dialect.text.drop(connection, index)
 
-    def insert(self, connection: Connection, index: Index, rows: Sequence[Any]) -> None:
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[Any]) -> None:
         """As `Keeper`."""
         connection.dialect.text.insert(
             connection, index, [(row.rid, [text_at(row.value, path) for path in index.paths]) for row in rows]
@@ -44,6 +44,7 @@ class TextKeeper:
         self,
         connection: Connection,
         index: Index,
+        seq: int,
         rid: int,
         old: dict[str, Value],
         new: dict[str, Value],
@@ -55,7 +56,7 @@ class TextKeeper:
             connection.dialect.text.delete(connection, index, [rid])
             connection.dialect.text.insert(connection, index, [(rid, texts)])
 
-    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """As `Keeper`."""
         connection.dialect.text.delete(connection, index, rids)
 

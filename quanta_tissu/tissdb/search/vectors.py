@@ -51,16 +51,17 @@ class VectorKeeper:
         """As `Keeper`."""
         connection.dialect.vectors.drop(connection, index)
 
-    def insert(self, connection: Connection, index: Index, rows: Sequence[Any]) -> None:
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[Any]) -> None:
         """As `Keeper`; documents without a vector are not in the index."""
         given = [(row.rid, checked(index, row.vector)) for row in rows if row.vector is not None]
         if given:
-            connection.dialect.vectors.insert(connection, index, given)
+            connection.dialect.vectors.store(connection, index, seq, given)
 
     def update(
         self,
         connection: Connection,
         index: Index,
+        seq: int,
         rid: int,
         old: dict[str, Value],
         new: dict[str, Value],
@@ -69,12 +70,11 @@ class VectorKeeper:
         """As `Keeper`."""
         if vector is not None:
             numbers = checked(index, vector)
-            connection.dialect.vectors.delete(connection, index, [rid])
-            connection.dialect.vectors.insert(connection, index, [(rid, numbers)])
+            connection.dialect.vectors.store(connection, index, seq, [(rid, numbers)])
 
-    def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
+    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """As `Keeper`."""
-        connection.dialect.vectors.delete(connection, index, rids)
+        connection.dialect.vectors.delete(connection, index, seq, rids)
 
 
 VECTOR = VectorKeeper()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Index
+from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
 
 
 class SqliteText:
@@ -38,9 +38,49 @@ class SqliteText:
         """As `TextEngine`."""
         connection.run_many(f"DELETE FROM {table(index)} WHERE rowid = ?", ((rid,) for rid in rids))
 
+    @property
+    def ranker(self) -> str:
+        """As `TextEngine`."""
+        return "bm25"
+
+    def search(
+        self, connection: Connection, index: Index, query: TextQuery, limit: int, only: Filter | None
+    ) -> list[tuple[int, float]]:
+        """As `TextEngine`: rank alone orders, which lets FTS5 keep only the best."""
+        name = table(index)
+        weights = index.options.get("weights")
+        rank = f" AND rank MATCH 'bm25({', '.join(map(str, weights))})'" if weights else ""
+        among = "" if only is None else f" AND rowid IN ({only.sql})"
+        rows = connection.rows(
+            f"SELECT rowid, rank FROM {name} WHERE {name} MATCH ?{rank}{among} ORDER BY rank LIMIT ?",
+            (expression(query), *(only.parameters if only else ()), limit),
+        )
+        return [(rid, -rank) for rid, rank in rows]
+
     def rids(self, index: Index) -> str:
         """As `TextEngine`: FTS5 keeps the length of every document."""
         return f"SELECT id FROM {table(index)}_docsize"
+
+
+def expression(query: TextQuery) -> str:
+    """A query in the language of FTS5."""
+    required = [_term(term) for term in query.required]
+    wanted = " OR ".join(_term(term) for term in query.wanted)
+    if not required:
+        text = f"({wanted})"
+    elif wanted:
+        # A document with the required terms alone is found too; the wanted ones raise its rank.
+        all_required = " AND ".join(required)
+        text = f"(({all_required}) OR (({all_required}) AND ({wanted})))"
+    else:
+        text = f"({' AND '.join(required)})"
+    for term in query.excluded:
+        text += f" NOT {_term(term)}"
+    return text
+
+
+def _term(term: Term) -> str:
+    return '"' + " ".join(term.words) + '"' + (" *" if term.prefix else "")
 
 
 def table(index: Index) -> str:
