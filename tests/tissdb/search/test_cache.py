@@ -45,11 +45,7 @@ def test_what_is_gone_is_not_found():
     assert nearest(snapshot(np.empty((0, 1))), np.ones(1, np.float32), "dot", 5) == []
 
 
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["insert", "change", "delete", "search"]), st.integers(0, 30)),
-    min_size=1,
-    max_size=60,
-)
+STEP = st.tuples(st.sampled_from(["insert", "change", "delete", "search"]), st.integers(0, 30))
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
