@@ -184,17 +184,10 @@ def check_engines() -> Check:
 
 def check_speed() -> Check:
     """Matrix products per second in float32, which bound the speed of training."""
-    import numpy as np
+    from quanta_tissu.tisslm.engine.threads import available_cores
+    from quanta_tissu.tisslm.inspect.profile.machine import product_gflops
 
-    size, rounds = 768, 0
-    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    b = a.T.copy()
-    a @ b  # the first product starts BLAS's threads
-    start = time.perf_counter()
-    while (seconds := time.perf_counter() - start) < 0.3:
-        a @ b
-        rounds += 1
-    gflops = 2 * size**3 * rounds / seconds / 1e9
+    gflops = product_gflops((768, 768, 768), available_cores())
     return Check("Speed", "ok", f"{gflops:.0f} GFLOP/s in float32 matrix products", values={"gflops": gflops})
 
 

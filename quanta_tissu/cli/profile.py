@@ -15,6 +15,7 @@ from quanta_tissu.errors import ConfigError
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslm.config import Config, ModelConfig
+    from quanta_tissu.tisslm.engine import Engine
     from quanta_tissu.tisslm.model import Decoder
 
 _CHARACTERS = 96
@@ -88,10 +89,9 @@ def command(
     config, decoder = _settings(checkpoint, config_file, preset, overrides)
     model = _resolved(config)
     if what == "train":
-        _check_training(config, model)  # before a large model is made
-        engine = config.train.engine
-    # Without a choice generation is `tissu generate`'s: a model runs on any engine, whichever trained it.
-    runs_on = engines.current() if engine is None else engines.get(engine)
+        runs_on = _training_engine(config, model)  # before a large model is made
+    else:  # as in `tissu generate`, a model runs on any engine, whichever trained it
+        runs_on = engines.current() if engine is None else engines.get(engine)
     decoder = decoder or Decoder.initialise(model, config.train.seed)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # told before the work, not after it
@@ -138,13 +138,15 @@ def _settings(
     return config, found.decoder
 
 
-def _check_training(config: Config, model: ModelConfig) -> None:
-    """Refuse what cannot be trained here, or not be seen.
+def _training_engine(config: Config, model: ModelConfig) -> Engine:
+    """What runs a training step, if that can be made here and be seen.
 
     Raises:
-        ConfigError: The operations would not be those of a NumPy engine, or others than they are called.
+        ConfigError: The operations would not be those of a NumPy engine, or others than they are called, or the
+            engine is not installed.
         TrainingError: It does not fit into memory.
     """
+    from quanta_tissu.tisslm import engine as engines
     from quanta_tissu.tisslm.engine.threads import replica_count
     from quanta_tissu.tisslm.train.memory import available_memory, require_memory
 
@@ -159,7 +161,9 @@ def _check_training(config: Config, model: ModelConfig) -> None:
             f"train.precision = {train.precision} cannot be profiled: it is simulated around each operation",
             hint="profile float32: --set train.precision=float32",
         )
+    runs_on = engines.get(train.engine)
     require_memory(config, model, replica_count(train.replicas), available_memory())
+    return runs_on
 
 
 def _resolved(config: Config) -> ModelConfig:

@@ -70,8 +70,9 @@ def test_there_is_nothing_to_compile(tissu):
     assert "pip install numba" in outcome.stderr
 
 
-def test_the_fast_engine_is_refused_with_a_remedy(tissu):
-    outcome = tissu("profile", "--preset", "tiny", "--engine", "fast")
+@pytest.mark.parametrize("command", ["profile", "train"])
+def test_the_fast_engine_is_refused_with_a_remedy(tissu, command):
+    outcome = tissu(command, "--preset", "tiny", "--engine", "fast")
     assert outcome.returncode == 2
     assert "the fast engine needs Numba" in outcome.stderr
     assert "pip install numba" in outcome.stderr

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from quanta_tissu.errors import ConfigError, TissuError, TrainingError
+from quanta_tissu.tisslm import engine as engines
 from quanta_tissu.tisslm import tokenizers
 from quanta_tissu.tisslm.config import Config, ModelConfig
 from quanta_tissu.tisslm.data.batches import boundary_id, evaluation_batches, make_batches
@@ -57,6 +58,7 @@ def train(
     Raises:
         TissuError: Configuration, data, tokenizer or checkpoint cannot be used, or training cannot go on.
     """
+    engines.get(config.train.engine)  # refuses one that is not installed
     with make_world(config) as world:
         return _train(config, Path(out_dir), resume, callbacks, world)
 
