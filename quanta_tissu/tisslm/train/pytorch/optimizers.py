@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -191,16 +191,22 @@ class Muon(AdamW):
     def update(self, gradients: Sequence[torch.Tensor], factor: float) -> None:
         """The equations of `optimizers.muon.Muon`, in their order."""
         super().update(gradients, factor)
-        c = self.config
-        for piece, momentum, g in zip(self.weights.pieces, self.state["first_moment"], gradients, strict=True):
+        for i, direction in self.weights.of_matrices(self._direction, self._ahead(gradients)):
+            piece = self.weights.pieces[i]
+            rate = self.config.muon_learning_rate * factor * piece.learning_rate_scale
+            piece.value.mul_(1 - rate * piece.weight_decay).sub_(direction, alpha=rate)
+
+    def _ahead(self, gradients: Sequence[torch.Tensor]) -> Iterator[tuple[int, torch.Tensor]]:
+        """What is orthogonalised of each matrix, when it is its turn."""
+        c, momenta = self.config, self.state["first_moment"]
+        for i, (piece, momentum, g) in enumerate(zip(self.weights.pieces, momenta, gradients, strict=True)):
             if piece.orthogonal:
-                rate = c.muon_learning_rate * factor * piece.learning_rate_scale
                 momentum.lerp_(g, 1 - c.momentum)
-                ahead = torch.lerp(g, momentum, c.momentum) if c.nesterov else momentum
-                direction = orthogonalise(ahead, c.newton_schulz_steps)
-                rows, columns = piece.value.shape
-                piece.value.mul_(1 - rate * piece.weight_decay)
-                piece.value.sub_(direction, alpha=rate * math.sqrt(max(1.0, rows / columns)))
+                yield i, torch.lerp(g, momentum, c.momentum) if c.nesterov else momentum
+
+    def _direction(self, matrix: torch.Tensor) -> torch.Tensor:
+        rows, columns = matrix.shape
+        return orthogonalise(matrix, self.config.newton_schulz_steps) * math.sqrt(max(1.0, rows / columns))
 
 
 def orthogonalise(matrix: torch.Tensor, steps: int, eps: float = 1e-7) -> torch.Tensor:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslm.config import Config, OptimizerConfig
 from quanta_tissu.tisslm.data.batches import IGNORE_INDEX, Batch
 from quanta_tissu.tisslm.engine.pytorch import choose_device
@@ -216,14 +215,8 @@ def _weights(config: Config, decoder: Decoder, world: World, device: torch.devic
     groups, matrices = grouped(config.optimizer, decoder.parameters)
     ddp = config.torch.parallel == "ddp"
     if config.torch.parallel in ("fsdp", "tensor") and isinstance(world, TorchWorld):
-        if config.optimizer.name == "muon":
-            raise ConfigError(
-                "optimizer.name = muon updates whole matrices, and torch.parallel = "
-                f"{config.torch.parallel} keeps none in one place",
-                hint="choose another optimizer, or torch.parallel = ddp",
-            )
         kinds = {"fsdp": FullyShardedWeights, "tensor": TensorParallelWeights}
-        return kinds[config.torch.parallel](decoder, groups, world)
+        return kinds[config.torch.parallel](decoder, groups, matrices, world)
     return FlatWeights(decoder, groups, matrices, device, rank=world.rank, size=world.size, wrap=ddp)
 
 

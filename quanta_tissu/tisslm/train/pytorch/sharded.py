@@ -7,12 +7,13 @@ which part of it is here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_tensor
@@ -24,8 +25,9 @@ from quanta_tissu.tisslm.model import Decoder, Parameters, ParameterSpec
 from quanta_tissu.tisslm.model.block import Block
 from quanta_tissu.tisslm.model.forward_pass import ForwardPass
 from quanta_tissu.tisslm.train.optimizers.base import Group
+from quanta_tissu.tisslm.train.optimizers.muon import Matrix
 from quanta_tissu.tisslm.train.pytorch.module import DecoderModule, LiveParameters
-from quanta_tissu.tisslm.train.pytorch.weights import Gradients, Piece, Weights
+from quanta_tissu.tisslm.train.pytorch.weights import Gradients, OfMatrix, Piece, Weights
 from quanta_tissu.tisslm.train.pytorch.world import TorchWorld
 
 
@@ -34,7 +36,8 @@ class ShardedWeights(Weights):
 
     Args:
         decoder: The model.
-        groups: Settings of every parameter, in their order.
+        groups: Slices of the flat buffer with their settings.
+        matrices: Matrices in it that Muon updates.
         world: The processes.
 
     Attributes:
@@ -44,17 +47,22 @@ class ShardedWeights(Weights):
     sharded = True
     row_processes = 1
 
-    def __init__(self, decoder: Decoder, groups: Sequence[Group], world: TorchWorld) -> None:
+    def __init__(
+        self, decoder: Decoder, groups: Sequence[Group], matrices: Sequence[Matrix], world: TorchWorld
+    ) -> None:
         self.decoder = decoder
-        self.main = world.main
+        self.rank, self.size = world.rank, world.size
         self.mesh = init_device_mesh(world.device.type, (world.size,))
         self.device = world.device
         parameters = self.place(world)
         self._parameters = [parameters[spec.name] for spec in decoder.parameters.specs]
-        self.pieces = [
-            Piece(parameter.detach().to_local(), group.learning_rate_scale, group.weight_decay)
-            for parameter, group in zip(self._parameters, groups, strict=True)
-        ]
+        rules: list[Group | Matrix] = [*groups, *matrices]
+        starts = {rule.start: rule for rule in rules}
+        self.pieces = []
+        for spec, parameter in zip(decoder.parameters.specs, self._parameters, strict=True):
+            rule = starts[decoder.parameters.slices[spec.name].start]
+            value, orthogonal = parameter.detach().to_local(), isinstance(rule, Matrix)
+            self.pieces.append(Piece(value, rule.learning_rate_scale, rule.weight_decay, orthogonal))
 
     @abstractmethod
     def place(self, world: TorchWorld) -> Mapping[str, Any]:
@@ -90,7 +98,7 @@ class ShardedWeights(Weights):
         """Gather one parameter after the other; the main process keeps them."""
         for spec, whole in zip(host.specs, self.distributed(tensors), strict=True):
             full = whole.full_tensor()
-            if self.main:
+            if self.rank == 0:
                 target, order = torch.from_numpy(host[spec.name]), self.order(spec)
                 if order is None:
                     target.copy_(full)
@@ -105,17 +113,48 @@ class ShardedWeights(Weights):
     def part(self, spec: ParameterSpec, host: Parameters, placements: Sequence[Placement]) -> torch.Tensor:
         """What belongs here of a parameter that every process can ask for, without communication."""
         whole, order = torch.from_numpy(host[spec.name]), self.order(spec)
-        whole = whole if order is None else whole[order]
-        spread = distribute_tensor(whole, self.mesh, placements, src_data_rank=None)
-        local: torch.Tensor = spread.to_local()
+        return self._cut(whole if order is None else whole[order], placements)
+
+    def of_matrices(
+        self, function: OfMatrix, tensors: Iterator[tuple[int, torch.Tensor]]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """In rounds: every process gets one parameter as a whole, all compute, and tell each other the results."""
+        while turn := list(islice(tensors, self.size)):
+            own = torch.empty(0, device=self.device)
+            for owner, (number, tensor) in enumerate(turn):
+                whole = self._distributed(tensor, self._parameters[number]).full_tensor()
+                if owner == self.rank:
+                    own = whole
+            if self.rank < len(turn):
+                own = self._of_parts(function, self.decoder.parameters.specs[turn[self.rank][0]], own)
+            for owner, (number, _) in enumerate(turn):
+                parameter = self._parameters[number]
+                result = own if owner == self.rank else torch.empty(parameter.shape, device=self.device)
+                distributed.broadcast(result, src=owner)
+                yield number, self._cut(result, parameter.placements)
+
+    def _of_parts(self, function: OfMatrix, spec: ParameterSpec, whole: torch.Tensor) -> torch.Tensor:
+        """A function of each of the matrices that are packed into a parameter."""
+        order = self.order(spec)
+        if order is None:
+            return torch.cat([function(part) for part in whole.split(spec.parts or (len(whole),))]).contiguous()
+        order = order.to(whole.device)
+        rows = torch.empty_like(whole)
+        rows[order] = whole
+        return torch.cat([function(part) for part in rows.split(spec.parts)])[order]
+
+    def _cut(self, whole: torch.Tensor, placements: Sequence[Placement]) -> torch.Tensor:
+        local: torch.Tensor = distribute_tensor(whole, self.mesh, placements, src_data_rank=None).to_local()
         return local
 
     def distributed(self, tensors: Sequence[torch.Tensor]) -> list[Any]:
         """Parts of a quantity, one for each piece, as DTensors like the parameters."""
-        return [
-            DTensor.from_local(t, self.mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())
-            for t, p in zip(tensors, self._parameters, strict=True)
-        ]
+        return [self._distributed(t, p) for t, p in zip(tensors, self._parameters, strict=True)]
+
+    def _distributed(self, tensor: torch.Tensor, like: Any) -> Any:
+        return DTensor.from_local(
+            tensor, self.mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+        )
 
 
 class FullyShardedWeights(ShardedWeights):
@@ -165,7 +204,6 @@ class TensorParallelWeights(ShardedWeights):
         require_divisible("model.n_heads", config.n_heads, size)
         require_divisible("the number of key-value heads", config.kv_heads, size)
         require_divisible("the width of the feed-forward layer", config.ff_width, size)
-        self._rank = world.rank
         self.row_processes = size
         self._by_rows: set[str] = set()
         self._by_columns: set[str] = set()
@@ -192,7 +230,7 @@ class TensorParallelWeights(ShardedWeights):
 
     def counts(self, piece: int) -> bool:
         """What is the same everywhere counts in the first process."""
-        return self._rank == 0 or not isinstance(self._parameters[piece].placements[0], Replicate)
+        return self.rank == 0 or not isinstance(self._parameters[piece].placements[0], Replicate)
 
     def _placement(self, name: str) -> Placement:
         if name in self._by_rows:

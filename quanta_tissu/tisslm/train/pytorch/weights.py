@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from quanta_tissu.tisslm.train.optimizers.muon import Matrix
 from quanta_tissu.tisslm.train.pytorch.module import DecoderModule
 
 Flat = NDArray[Any]
+OfMatrix = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,21 @@ class Weights(ABC):
     def rest(self) -> None:
         """Called after passes without a backward pass."""
         return
+
+    def of_matrices(
+        self, function: OfMatrix, tensors: Iterator[tuple[int, torch.Tensor]]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Apply a function of whole matrices.
+
+        Args:
+            function: Gives a tensor of the matrix's shape.
+            tensors: Numbers of the pieces that are matrices, each with a quantity like it.
+
+        Yields:
+            Number of a piece, and what the function gave, like the piece.
+        """
+        for number, tensor in tensors:
+            yield number, function(tensor)
 
     def counts(self, piece: int) -> bool:
         """Whether the norm counts a piece in this process; what several processes hold must count once."""

@@ -112,6 +112,18 @@ def test_their_best_model_is_one_directory(together, alone):
     np.testing.assert_allclose(read.decoder.parameters.flat, expected.decoder.parameters.flat, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["fsdp", "tensor"])
+def test_muon_in_parts_equals_muon_in_one(mode, overrides, configured, torchrun, finish, tmp_path):
+    muon = {"optimizer.name": "muon", "model.feed_forward": "swiglu", "model.d_ff": 44}
+    train(configured(muon), tmp_path / "alone")
+    finish(torchrun(*arguments(overrides({**muon, "torch.parallel": mode}), tmp_path / "run")))
+    assert_same_run(tmp_path / "run", tmp_path / "alone")
+    for found, expected in zip(
+        *(load_resumable(tmp_path / run).buffers.values() for run in ("run", "alone")), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
+
+
 def test_more_processes_than_sequences(overrides, configured, torchrun, finish, tmp_path):
     few = {"train.batch_size": 2, "train.max_steps": 3, "train.gradient_accumulation": 1}
     train(configured(few), tmp_path / "alone")

@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from quanta_tissu.errors import ConfigError, TrainingError
+from quanta_tissu.errors import TrainingError
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.train.checkpoint import load_resumable
@@ -35,8 +35,8 @@ def group(monkeypatch):
 def trained(config, make_trainer, recorder):
     """`trained(parallel=...)`: the losses of a tiny run and its trainer, in a group of one."""
 
-    def run(out="run", resumed=None, model=MODEL, **torch):
-        settings = config(model=model, train=TRAIN, torch=torch)
+    def run(out="run", resumed=None, model=MODEL, optimizer=None, **torch):
+        settings = config(model=model, optimizer=optimizer or {}, train=TRAIN, torch=torch)
         first = len(recorder.losses)
         with make_world(settings) as world:
             trainer = make_trainer(settings, out=out, callbacks=[recorder], resumed=resumed, world=world)
@@ -96,14 +96,16 @@ def test_no_process_ever_has_the_whole(group, config, monkeypatch, mode):
 
 
 @pytest.mark.parametrize("mode", ["fsdp", "tensor"])
-def test_muon_needs_whole_matrices(group, config, make_trainer, mode):
-    settings = config(optimizer={"name": "muon"}, train=TRAIN, torch={"parallel": mode})
-    with (
-        make_world(settings) as world,
-        pytest.raises(ConfigError, match=f"torch.parallel = {mode} keeps none") as e,
-    ):
-        make_trainer(settings, world=world)
-    assert "ddp" in e.value.hint
+@pytest.mark.parametrize("rule", [{}, {"nesterov": False, "layer_decay": 0.8}], ids=["nesterov", "layer decay"])
+def test_muon_puts_every_matrix_together_for_its_step(group, trained, mode, rule):
+    optimizer = {"name": "muon", "muon_learning_rate": 0.02, **rule}
+    expected, one = trained("alone", optimizer=optimizer, parallel="none")
+    losses, trainer = trained("run", optimizer=optimizer, parallel=mode)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+    found, wanted = (load_resumable(t.out_dir / "step-6").buffers for t in (trainer, one))
+    for name in wanted:
+        buffer = np.asarray(wanted[name])
+        np.testing.assert_allclose(found[name], buffer, atol=1e-5 * np.abs(buffer).max())
 
 
 def test_what_the_processes_of_a_group_tell_each_other(group, config):
