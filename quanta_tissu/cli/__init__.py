@@ -21,9 +21,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:  # before there was anything to report it
         code = 130
     if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
-        # One of several processes that train together. PyTorch's caches and default arguments keep their group when
-        # it is destroyed, so its threads are still there while the interpreter ends, and one process in a hundred
-        # aborts then, which torchrun reports as a failed run (docs/experiments.md).
+        # One of several processes that train together. PyTorch's caches and default arguments keep their group
+        # when it is destroyed, so its threads are still there while the interpreter ends, and one process in a
+        # hundred aborts then, which torchrun reports as a failed run (docs/experiments.md).
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
