@@ -75,17 +75,19 @@ def training(config: Config, decoder: Decoder, replicas: int | None = None) -> I
 
 @contextmanager
 def generation(config: Config, decoder: Decoder) -> Iterator[tuple[Workload, Recorder]]:
-    """Reading a prompt and generating, greedily, one sequence.
+    """Reading a prompt and generating, greedily, as many sequences as a prompt is given.
 
     Args:
-        config: The whole configuration.
+        config: The whole configuration; of its section `generate` what decides how the model runs is used: how
+            many tokens and samples, threads, cache and pieces of the prompt.
         decoder: The model.
     """
-    model = decoder.config
+    model, settings = decoder.config, config.generate
     prompt = max(1, min(_PROMPT, model.context_length // 2))
-    new = max(1, min(_NEW, model.context_length - prompt))
+    new = max(1, min(_NEW, settings.max_new_tokens, model.context_length - prompt))
+    rows = settings.num_samples
     ids = np.random.default_rng(0).integers(0, model.vocab_size or 1, size=prompt).tolist()
-    recorder = Recorder(available_cores())
+    recorder = Recorder(settings.threads or available_cores())
 
     def pass_work(ids: Any, positions: Any, starts: Any, cache: KVCache) -> Work:
         """One pass of the kernel that computes the whole model: it reads all weights, keys and values."""
@@ -105,9 +107,18 @@ def generation(config: Config, decoder: Decoder) -> Iterator[tuple[Workload, Rec
     def run() -> Mapping[str, float]:
         start = perf_counter()
         recorder.phase = "prefill"
-        batch = growing.GrowingBatch(decoder, [ids], room=new)
+        batch = growing.GrowingBatch(
+            decoder,
+            [ids],
+            room=new,
+            chunk=settings.prefill_chunk,
+            kv_cache=settings.kv_cache,
+            threads=settings.threads,
+        )
         read = perf_counter()
         recorder.phase = "decode"
+        if rows > 1:
+            batch.select([0] * rows)
         for _ in range(new):
             batch.append(batch.logits.argmax(axis=-1))
         recorder.phase = None
@@ -115,8 +126,9 @@ def generation(config: Config, decoder: Decoder) -> Iterator[tuple[Workload, Rec
 
     spans = [(prompt, prompt), *((1, prompt + n + 1) for n in range(new))]
     flops = [_pass_flops(decoder, tokens, columns) for tokens, columns in spans]
-    phases = {"prefill": Phase(prompt, flops[0]), "decode": Phase(new, sum(flops[1:]))}
-    description = f"{prompt} tokens read, {new} generated, {decoder.parameters.num_elements:,} parameters"
+    phases = {"prefill": Phase(prompt, flops[0]), "decode": Phase(rows * new, rows * sum(flops[1:]))}
+    generated = f"{new} generated" if rows == 1 else f"{rows} × {new} generated"
+    description = f"{prompt} tokens read, {generated}, {decoder.parameters.num_elements:,} parameters"
     vars(growing)["make_forward"] = make_forward
     try:
         yield Workload("generation", description, decoder, run, phases), recorder

@@ -69,6 +69,36 @@ def test_generation_of_a_checkpoint(tissu, checkpoint, engine):
     assert report["kept"] == 0
 
 
+def test_generation_runs_as_the_settings_say(tissu, checkpoint):
+    settings = ["num_samples=3", "max_new_tokens=5", "prefill_chunk=4", "kv_cache=false"]
+    words = [word for setting in settings for word in ("--set", f"generate.{setting}")]
+    arguments = [
+        "profile",
+        str(checkpoint),
+        "--what",
+        "generate",
+        "--engine",
+        "reference",
+        "--steps",
+        "1",
+        "--json",
+    ]
+    reports = [json.loads(tissu(*arguments, *words[:count]).out) for count in (4, 6, 8)]
+    assert "3 × 5 generated" in reports[0]["description"]
+    calls = [{(row["op"], row["phase"]): row["calls"] for row in report["operations"]} for report in reports]
+    assert [found["linear", "prefill"] for found in calls] == [5, 20, 5]  # 16 tokens in four pieces
+    flops = [sum(row["flops"] for row in report["operations"] if row["phase"] == "decode") for report in reports]
+    assert flops[0] == flops[1] < flops[2] / 10  # without a cache everything is read again
+
+
+def test_threads_are_the_fast_engines(tissu, checkpoint):
+    arguments = ["profile", str(checkpoint), "--what", "generate", "--steps", "1", "--set", "generate.threads=1"]
+    assert tissu(*arguments, "--engine", "fast").code == 0
+    refused = tissu(*arguments, "--engine", "reference")
+    assert refused.code == 2
+    assert "fast engine" in refused.err
+
+
 def test_operations_of_a_long_prompt_take_no_longer_than_reading_it(tissu):
     """It is read by all threads at once, and the caller is one of them."""
     settings = [*SETTINGS, "--set", "model.context_length=512", "--set", "model.d_model=64"]
