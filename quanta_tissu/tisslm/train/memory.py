@@ -30,7 +30,6 @@ class MemoryEstimate:
         gradients: One for each weight. They come as activations go.
         optimizer: State of the update rule.
         average: Moving average of the weights.
-        initialising: What drawing the largest parameter takes for a moment, before there are gradients.
         activations: What the forward pass of one micro-batch keeps for the backward pass, all replicas together.
         block: What a block keeps while it runs for the second time, in so far as that is more than its gradients,
             which come as it goes; nothing if blocks are not recomputed.
@@ -42,7 +41,6 @@ class MemoryEstimate:
     gradients: int
     optimizer: int
     average: int
-    initialising: int
     activations: int
     block: int
     head: int
@@ -52,7 +50,7 @@ class MemoryEstimate:
     def arrays(self) -> int:
         """The peak of what is held in arrays."""
         passes = max(self.gradients + self.block, self.activations + max(self.block, self.head))
-        return self.weights + max(self.initialising, self.optimizer + self.average + passes)
+        return self.weights + self.optimizer + self.average + passes
 
     @property
     def total(self) -> int:
@@ -94,8 +92,6 @@ def estimate_memory(config: Config, model: ModelConfig, replicas: int) -> Memory
         gradients=weights,
         optimizer=weights * num_buffers(config.optimizer),
         average=0 if config.train.ema_decay is None else weights,
-        # Two arrays of float64: the random numbers, and these scaled.
-        initialising=2 * 8 * max(spec.size for spec in specs),
         activations=ends + model.n_layers * (_FLOAT * tokens * model.d_model if recompute else block),
         # While it is walked through, its feed-forward layer meets gradients as large as itself.
         block=max(0, block + _FLOAT * tokens * _wide_floats(model) - matrices) if recompute else 0,

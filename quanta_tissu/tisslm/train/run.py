@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from quanta_tissu.tisslm.data.batches import boundary_id, evaluation_batches, ma
 from quanta_tissu.tisslm.data.dataset import TokenDataset, is_prepared
 from quanta_tissu.tisslm.data.prepare import Tally, prepare
 from quanta_tissu.tisslm.data.sources import Source, configured_source
+from quanta_tissu.tisslm.engine.engines import require_torch
 from quanta_tissu.tisslm.engine.threads import replica_count
 from quanta_tissu.tisslm.evaluate.floors import Floors, floors
 from quanta_tissu.tisslm.model import Decoder
@@ -67,8 +68,7 @@ def _train(
     config: Config, out_dir: Path, resume: str | Path | Resumed | None, callbacks: Sequence[Callback], world: World
 ) -> TrainResult:
     observers = Callbacks(callbacks if world.main else ())
-    # What PyTorch takes, on which device, is another matter than what the estimate is about.
-    available = available_memory() if config.train.engine != "torch" else None
+    require_room = _memory_check(config, world)
     if resume is not None:
         resumed = resume if isinstance(resume, Resumed) else load_resumable(Path(resume))
         dataset = world.in_turn(partial(_dataset_of, resumed, config, observers))
@@ -80,10 +80,10 @@ def _train(
         replicas = replica_count(config.train.replicas)
         # Where the vocabulary is not known yet, it has a token at least: what does not fit then never will.
         least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 1})
-        require_memory(config, least, replicas, available)
+        require_room(least, replicas)
         dataset, tokenizer = world.in_turn(partial(prepare_data, config, out_dir / DATA, observers))
     model = _resolved(config, tokenizer)
-    require_memory(config, model, replicas, available)
+    require_room(model, replicas)
     # Processes that hold a part of every parameter never have the whole.
     parts = config.train.engine == "torch" and config.torch.parallel in ("fsdp", "tensor")
     decoder = (Decoder.deferred if parts else Decoder.initialise)(model, config.train.seed)
@@ -100,6 +100,18 @@ def _train(
         world=world,
     )
     return trainer.run()
+
+
+def _memory_check(config: Config, world: World) -> Callable[[ModelConfig, int], None]:
+    """What refuses an architecture and a number of replicas that do not fit into memory as it is now."""
+    if config.train.engine != "torch":
+        free = available_memory()
+        return lambda model, replicas: require_memory(config, model, replicas, free)
+    require_torch()
+    from quanta_tissu.tisslm.train.pytorch.memory import available_on_device, require_device_memory
+
+    room = available_on_device(config, world)
+    return lambda model, replicas: require_device_memory(config, model, world, room)
 
 
 def prepare_data(config: Config, folder: Path, observers: Callback) -> tuple[TokenDataset, Tokenizer]:
