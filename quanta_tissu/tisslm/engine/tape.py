@@ -80,10 +80,10 @@ class Slot:
         else:
             self.gradient, self._own = np.asarray(np.add(self.gradient, d, out=d if fresh else None)), True
 
-    def take(self) -> Array | None:
-        """The gradient, which is complete; the slot lets go of it."""
+    def take(self) -> Array:
+        """The gradient, which is complete, zeros if nothing has arrived; the slot lets go of it."""
         gradient, self.gradient = self.gradient, None
-        return gradient
+        return np.zeros(self.shape, self.dtype) if gradient is None else gradient
 
 
 class Recipe(NamedTuple):
@@ -126,19 +126,6 @@ class Variable:
         return self.slot.gradient
 
 
-class _Node(NamedTuple):
-    implementation: Implementation
-    saved: Any
-    inputs: list[Slot | None]
-    outputs: list[Slot]
-
-
-class _Checkpoint(NamedTuple):
-    function: Callable[[Variable], Variable]
-    input: Variable
-    output: Slot
-
-
 class Tape:
     """A record of op applications.
 
@@ -152,7 +139,7 @@ class Tape:
     def __init__(self, engine: Engine | None = None, *, d_loss: float | None = None) -> None:
         self.engine = engine or current()
         self._d_loss = d_loss
-        self._nodes: list[_Node | _Checkpoint] = []
+        self._record: list[Callable[[], None]] = []  # each takes one step of the walk backwards
         self._recording = True
 
     def variable(self, value: Array, *, receive: Receiver | None = None) -> Variable:
@@ -168,18 +155,30 @@ class Tape:
     def apply(self, op: EngineOp, inputs: tuple[Any, ...], attributes: Mapping[str, Any]) -> Any:
         """Run an op forward and record it; inputs that are not variables are constants."""
         implementation = self.engine.implementation(op)
-        values = [x.value if isinstance(x, Variable) else x for x in inputs]
+        values: list[Any] = []
+        slots: list[Slot | None] = []
+        recipes: dict[int, Recipe] = {}
+        for x in inputs:
+            if isinstance(x, Variable):
+                values.append(x.value)
+                slots.append(x.slot)
+                if x.recipe is not None:
+                    recipes[id(x.value)] = x.recipe
+            else:
+                values.append(x)
+                slots.append(None)
         if self._d_loss is not None and self._recording and implementation.differentiate is not None:
-            receive = partial(_receive, inputs)
+            receive = partial(_receive, slots)
             loss = implementation.differentiate(*values, d_output=self._d_loss, receive=receive, **attributes)
             return Variable(loss, self)
         result, saved = implementation.forward(*values, **attributes)
         several = isinstance(result, tuple)
-        outputs = [Variable(y, self) for y in (result if several else (result,))]
+        outputs = [Variable(y, self) for y in result] if several else [Variable(result, self)]
         if self._recording:
-            slots = [x.slot if isinstance(x, Variable) else None for x in inputs]
-            saved = _without_cheap_values(saved, inputs)
-            self._nodes.append(_Node(implementation, saved, slots, [y.slot for y in outputs]))
+            if recipes and isinstance(saved, tuple):
+                saved = [recipes.get(id(item), item) for item in saved]
+            back = partial(_differentiate, implementation.backward, saved, slots, [y.slot for y in outputs])
+            self._record.append(back)
             if op.cheap and outputs[-1].value.nbytes >= LARGE:
                 outputs[-1].recipe = _recipe(implementation, values, attributes, saved, several)
         return tuple(outputs) if several else outputs[0]
@@ -199,7 +198,7 @@ class Tape:
         with self._paused():
             y = function(x)
         if self._recording:
-            self._nodes.append(_Checkpoint(function, x, y.slot))
+            self._record.append(partial(_record_again, function, x, y.slot))
         return y
 
     def backward(self, loss: Variable, d_loss: Array | None = None) -> None:
@@ -212,34 +211,9 @@ class Tape:
         if d_loss is None:
             d_loss = np.full_like(loss.value, 1.0 if self._d_loss is None else self._d_loss)
         loss.slot.accumulate(d_loss)
-        while self._nodes:
-            # In a call of its own, which leaves no array behind that the next node's backward does not need.
-            self._walk(self._nodes.pop())
-
-    def _walk(self, node: _Node | _Checkpoint) -> None:
-        if isinstance(node, _Checkpoint):
-            self._record_again(node)
-            return
-        gradients = [y.take() for y in node.outputs]
-        if all(d is None for d in gradients):
-            return
-        d_outputs = [
-            np.zeros(y.shape, y.dtype) if d is None else d for y, d in zip(node.outputs, gradients, strict=True)
-        ]
-        d_inputs = node.implementation.backward(_with_cheap_values(node.saved), *d_outputs)
-        given = [id(d) for d in (*d_outputs, *d_inputs)]
-        # An absent optional input at the end (a bias) has no gradient either, hence not strict.
-        for slot, d in zip(node.inputs, d_inputs, strict=False):
-            if slot is not None and d is not None:
-                # A view's memory may be someone else's.
-                alone = given.count(id(d)) == 1 and isinstance(d, np.ndarray) and d.base is None
-                slot.accumulate(d, fresh=alone)
-
-    def _record_again(self, node: _Checkpoint) -> None:
-        """Put what a checkpointed function does on the end of the record, where the walk goes on."""
-        d = node.output.take()
-        if d is not None:
-            node.function(node.input).slot.accumulate(d)
+        while self._record:
+            # In a call of its own, which leaves no array behind that the next step does not need.
+            self._record.pop()()
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
@@ -250,9 +224,40 @@ class Tape:
             self._recording = before
 
 
-def _receive(inputs: tuple[Any, ...], number: int, gradient: Gradient) -> None:
-    if isinstance(inputs[number], Variable):
-        inputs[number].slot.accumulate(gradient, fresh=True)
+def _differentiate(
+    backward: Callable[..., tuple[Any, ...]], saved: Any, inputs: list[Slot | None], outputs: list[Slot]
+) -> None:
+    """Turn the gradients of an op's outputs into gradients of its inputs.
+
+    Args:
+        backward: The op's.
+        saved: What its forward saved; as a list if recipes stand in it for values.
+        inputs: Where their gradients go; None for constants.
+        outputs: Where their gradients are.
+    """
+    if all(y.gradient is None for y in outputs):
+        return
+    d_outputs = [y.take() for y in outputs]
+    d_inputs = backward(_with_cheap_values(saved), *d_outputs)
+    given = [id(d) for d in (*d_outputs, *d_inputs)]
+    # An absent optional input at the end (a bias) has no gradient either, hence not strict.
+    for slot, d in zip(inputs, d_inputs, strict=False):
+        if slot is not None and d is not None:
+            # A view's memory may be someone else's.
+            alone = isinstance(d, np.ndarray) and d.base is None and given.count(id(d)) == 1
+            slot.accumulate(d, fresh=alone)
+
+
+def _record_again(function: Callable[[Variable], Variable], x: Variable, output: Slot) -> None:
+    """Put what a checkpointed function does on the end of the record, where the walk goes on."""
+    if output.gradient is not None:
+        function(x).slot.accumulate(output.take())
+
+
+def _receive(inputs: list[Slot | None], number: int, gradient: Gradient) -> None:
+    slot = inputs[number]
+    if slot is not None:
+        slot.accumulate(gradient, fresh=True)
 
 
 def _recipe(
@@ -263,14 +268,6 @@ def _recipe(
     if again is not None:
         return Recipe(lambda: again(_with_cheap_values(saved)))
     return None if several else Recipe(lambda: implementation.forward(*inputs, **attributes)[0])
-
-
-def _without_cheap_values(saved: Any, inputs: tuple[Any, ...]) -> Any:
-    """What a forward saved; as a list if recipes stand in it, in place of inputs that have one."""
-    recipes = {id(x.value): x.recipe for x in inputs if isinstance(x, Variable) and x.recipe is not None}
-    if not recipes or not isinstance(saved, tuple):
-        return saved
-    return [recipes.get(id(item), item) for item in saved]
 
 
 def _with_cheap_values(saved: Any) -> Any:

@@ -111,18 +111,16 @@ def test_nothing_is_left_after_a_pass():
     decoder = decoder_of(d_model=32, context_length=64)
     with engine.use("fast"):
         gradients(decoder, recompute=True)
+        gc.collect()
         gc.disable()  # what only a garbage collection frees would pile up between collections
-        tracemalloc.start()
         try:
-            _, flat = gradients(decoder, recompute=True)
-            before = tracemalloc.get_traced_memory()[0] - flat.nbytes
+            before = len(gc.get_objects())
             for _ in range(5):
-                _, flat = gradients(decoder, recompute=True)
-            after = tracemalloc.get_traced_memory()[0] - flat.nbytes
+                gradients(decoder, recompute=True)
+            after = len(gc.get_objects())
         finally:
-            tracemalloc.stop()
             gc.enable()
-    assert after - before < 20_000
+    assert after - before < 10  # a tape in a cycle would leave 3 objects a pass, and with its record hundreds
 
 
 def test_arrays_and_recorded_passes_just_run():
