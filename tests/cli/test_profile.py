@@ -66,6 +66,8 @@ def test_generation_of_a_checkpoint(tissu, checkpoint, engine):
     report = json.loads(outcome.out)
     assert set(report["speeds"]) == {"prefill", "decode"}
     assert {row["phase"] for row in report["operations"]} >= {"prefill", "decode"}
+    decoding = {row["op"] for row in report["operations"] if row["phase"] == "decode"}
+    assert ("compiled pass" if engine == "fast" else "attention") in decoding
     assert report["kept"] == 0
 
 
