@@ -9,7 +9,7 @@ from pathlib import Path
 from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Backend
 from quanta_tissu.tissdb.check import problems
-from quanta_tissu.tissdb.sqlite.backend import SqliteBackend
+from quanta_tissu.tissdb.sqlite.backend import SqliteBackend, sync_folder
 
 
 def backup(backend: Backend, target: Path) -> None:
@@ -29,7 +29,7 @@ def backup(backend: Backend, target: Path) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
-        _fsync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"the backup cannot be written: {error}") from None
     finally:
@@ -56,7 +56,7 @@ def restore(source: Path, target: Path) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
-        _fsync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"the backup cannot be restored: {error}") from None
     finally:
@@ -85,14 +85,6 @@ def _refuse_damaged(path: Path) -> None:
 def _remove(partial: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def require_file(backend: Backend) -> SqliteBackend:

@@ -51,6 +51,10 @@ class SqliteBackend:
         self._durable, self._busy_timeout, self._vfs = durable, busy_timeout, vfs
         self._maintenance = threading.Lock()
         self._checkpointer: SqliteConnection | None = None
+        if not path.exists():
+            # SQLite does not wait until the folder has the new file and has lost the journal of making it.
+            self.connect(write=True).close()
+            sync_folder(path.parent)
 
     def connect(self, *, write: bool) -> SqliteConnection:
         """As `Backend`."""
@@ -130,6 +134,15 @@ class TemporaryBackend(SqliteBackend):
         """As `Backend`; the files go."""
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of a folder's files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_network(path: Path) -> None:
