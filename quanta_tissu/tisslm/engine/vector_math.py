@@ -38,22 +38,34 @@ _EXP = tuple(
         0.49999993391,
     )
 )
-_TAIL_SCALE = np.float32(0.3)
-_TAIL = tuple(
+_EXP2 = tuple(
     np.float32(c)
     for c in (
-        0.03833427181592558,
-        -0.1689519784665382,
-        0.22821734262268104,
-        -0.0759996281144529,
-        0.14218507684112633,
-        0.09483297169890796,
-        0.12188205580301766,
-        0.1194930635520508,
-        6.852922697289784e-06,
+        1.0000000733627823,
+        0.6931469619096917,
+        0.24022111262824364,
+        5.550718129291298e-2,
+        9.67599872077821e-3,
+        1.32760152884749e-3,
     )
 )
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_MINUS_HALF_LOG2_E = np.float32(-0.5 / math.log(2))
+_ABOUT_THAT = np.float32(-0.7213474)  # not the same number, lest LLVM share a rounded product
+_FARTHEST = np.float32(13.27)  # exp(-x²/2) is less than the smallest normal number beyond 13.2
+_TAIL_OVER = tuple(
+    np.float32(c)
+    for c in (
+        0.49999993533085313,
+        0.34006496869106706,
+        0.10771065978018672,
+        1.4385529417138217e-2,
+        2.3176815372547479e-07,
+    )
+)
+_TAIL_UNDER = tuple(
+    np.float32(c) for c in (1.0, 1.4780074956000693, 0.8947615517677553, 0.2694355824663801, 3.608691516299865e-2)
+)
+_ZERO, _ONE = np.float32(0), np.float32(1)
 _DENSITY_AT_ZERO = 1 / math.sqrt(2 * math.pi)
 _DENSITY_AT_ZERO_32 = np.float32(_DENSITY_AT_ZERO)
 _ROOT_HALF = math.sqrt(0.5)
@@ -123,12 +135,23 @@ def _sigmoid(x: Any) -> Callable[..., Any]:
 
 
 def _normal32(x: Any) -> Any:
-    """Φ(-|x|) = exp(-x²/2) p(t) with a polynomial in t = 1 / (1 + 0.3 |x|); Φ(|x|) is the rest."""
-    e = exp(-_HALF * x * x)
-    t = _ONE / (_ONE + _TAIL_SCALE * abs(x))
-    p = ((_TAIL[0] * t + _TAIL[1]) * t + _TAIL[2]) * t + _TAIL[3]
-    p = ((((p * t + _TAIL[4]) * t + _TAIL[5]) * t + _TAIL[6]) * t + _TAIL[7]) * t + _TAIL[8]
-    tail = e * p
+    """Φ(-|x|) = exp(-x²/2) p(|x|) / q(|x|) with two polynomials; Φ(|x|) is the rest.
+
+    Written for short chains of operations, because a processor waits for these more than it computes: the exponential
+    (as 2^n 2^r, in steps of pairs) and the quotient do not need each other, and neither do p and q. That the constant
+    in front of x² is rounded shows far out; q makes up for it.
+    """
+    a = abs(x)
+    a = _FARTHEST if a > _FARTHEST else a  # in this order a NaN stays
+    square = a * a
+    shifted = np.float32(square * _ABOUT_THAT + _MAGIC)
+    r = square * _MINUS_HALF_LOG2_E - (shifted - _MAGIC)
+    higher = (_EXP2[3] * r + _EXP2[2]) + r * r * (_EXP2[5] * r + _EXP2[4])
+    power_of_two = np.int32(shifted.view(np.int32) << _EXPONENT_SHIFT).view(np.float32)
+    e = power_of_two * ((_EXP2[1] * r + _EXP2[0]) + r * r * higher)
+    p = (((_TAIL_OVER[4] * a + _TAIL_OVER[3]) * a + _TAIL_OVER[2]) * a + _TAIL_OVER[1]) * a + _TAIL_OVER[0]
+    q = (((_TAIL_UNDER[4] * a + _TAIL_UNDER[3]) * a + _TAIL_UNDER[2]) * a + _TAIL_UNDER[1]) * a + _TAIL_UNDER[0]
+    tail = e * (p / q)
     return (_ONE - tail if x >= _ZERO else tail), _DENSITY_AT_ZERO_32 * e
 
 
