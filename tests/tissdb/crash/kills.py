@@ -2,7 +2,7 @@
 
     python tests/tissdb/crash/kills.py --kills 1000
 
-Some processes insert and delete, one checkpoints and makes backups; all are killed (SIGKILL) and started again, also
+Some processes insert and delete, one checkpoints and makes backups; all are killed (SIGKILL) and begun anew, also
 while they recover what the last one left. Each writes what was acknowledged to a file of its own, as somebody
 outside would remember it.
 """
