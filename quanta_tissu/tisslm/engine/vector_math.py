@@ -137,9 +137,9 @@ def _sigmoid(x: Any) -> Callable[..., Any]:
 def _normal32(x: Any) -> Any:
     """Φ(-|x|) = exp(-x²/2) p(|x|) / q(|x|) with two polynomials; Φ(|x|) is the rest.
 
-    Written for short chains of operations, because a processor waits for these more than it computes: the exponential
-    (as 2^n 2^r, in steps of pairs) and the quotient do not need each other, and neither do p and q. That the constant
-    in front of x² is rounded shows far out; q makes up for it.
+    Written for short chains of operations, because a processor waits for these more than it computes: the
+    exponential (as 2^n 2^r, in steps of pairs) and the quotient do not need each other, and neither do p and q.
+    That the constant in front of x² is rounded shows far out; p / q makes up for it.
     """
     a = abs(x)
     a = _FARTHEST if a > _FARTHEST else a  # in this order a NaN stays
