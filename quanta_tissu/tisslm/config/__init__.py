@@ -75,6 +75,11 @@ class Config(Section):
                 f"torch.sharded_checkpoints means nothing to torch.parallel = {self.torch.parallel}, where every "
                 "process holds all weights; choose fsdp or tensor, or leave it out"
             )
+        elif self.torch.tensor_processes is not None and self.torch.parallel != "tensor":
+            raise ValueError(
+                f"torch.tensor_processes = {self.torch.tensor_processes} means nothing to torch.parallel = "
+                f"{self.torch.parallel}; choose tensor, or leave it out"
+            )
         elif self.train.replicas is not None:
             raise ValueError(
                 f"train.replicas = {self.train.replicas} means nothing to train.engine = torch, which uses all "

@@ -23,6 +23,12 @@ class TorchConfig(Section):
         description="What the processes that torchrun starts share: nothing but the batch (ddp), also weights, "
         "gradients and moments (fsdp), or every layer's work (tensor); none: there is one process.",
     )
+    tensor_processes: int | None = Field(
+        None,
+        ge=1,
+        description="Processes that share every layer's work (tensor); with more of them, groups of so many take "
+        "different shares of the batch. null: all.",
+    )
     sharded_checkpoints: bool = Field(
         False, description="Every process writes its part of a rolling checkpoint (fsdp, tensor); off: one file."
     )

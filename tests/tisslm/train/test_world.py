@@ -77,6 +77,10 @@ def test_one_process_may_be_one_of_one(monkeypatch):
             {"train": {"engine": "torch"}, "torch": {"sharded_checkpoints": True}},
             "every process holds all weights",
         ),
+        (
+            {"train": {"engine": "torch"}, "torch": {"parallel": "fsdp", "tensor_processes": 2}},
+            "torch.tensor_processes = 2 means nothing to torch.parallel = fsdp",
+        ),
         ({"train": {"engine": "fast", "precision": "bfloat16"}}, "bfloat16 is not known to train.engine = fast"),
     ],
 )

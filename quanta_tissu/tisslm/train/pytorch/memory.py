@@ -48,12 +48,11 @@ def least_memory(config: Config, model: ModelConfig, processes: int) -> int:
     """
     parallel, train = config.torch.parallel, config.train
     specs = Decoder.specs(model)
-    sharing = [
-        processes if parallel == "fsdp" or (parallel == "tensor" and s.layer is not None and s.decay) else 1
-        for s in specs
-    ]
-    weights = _FLOAT * sum(spec.size // parts for spec, parts in zip(specs, sharing, strict=True))
-    rows = train.batch_size if parallel == "tensor" else -(-train.batch_size // processes)
+    together = config.torch.tensor_processes or processes  # what share the layers, and see the same batch
+    # Of each parameter outside the blocks, and in them (where tensor parallelism leaves norms whole).
+    outside, inside = {"fsdp": (processes, processes), "tensor": (1, together)}.get(parallel, (1, 1))
+    weights = _FLOAT * sum(spec.size // (outside if spec.layer is None else inside) for spec in specs)
+    rows = -(-train.batch_size * (together if parallel == "tensor" else 1) // processes)
     tokens = rows * model.context_length
     logits = (_FLOAT if train.precision == "float32" else 2) + _FLOAT
     passes = tokens * (_FLOAT * model.n_layers * model.d_model + logits * (model.vocab_size or 0))

@@ -111,8 +111,8 @@ class TorchReplica:
                 masks = None if dropout is None else TorchDropout()
                 with self._autocast():
                     nats = weights.trained(*self._placed(own, masks), **self._settings)
-                # Gradients are averaged over the processes, hence the factor.
-                (nats * (loss_scale * parts / denominator)).backward()
+                averaged = parts if weights.averaged else 1
+                (nats * (loss_scale * averaged / denominator)).backward()
             losses.append(nats.detach())
         gradients = weights.gradients
         if loss_scale != 1:
@@ -194,7 +194,8 @@ class TorchReplica:
     def _total(self, values: list[float]) -> list[float]:
         """Sums over the processes, where these take different shares of a batch."""
         if isinstance(self.world, TorchWorld) and self.weights.data_size > 1:
-            return self.world.total(values)
+            together = self.world.size // self.weights.data_size  # processes that see the same share
+            return [total / together for total in self.world.total(values)]
         return values
 
 
@@ -215,8 +216,9 @@ def _weights(config: Config, decoder: Decoder, world: World, device: torch.devic
     groups, matrices = grouped(config.optimizer, decoder.parameters)
     ddp = config.torch.parallel == "ddp"
     if config.torch.parallel in ("fsdp", "tensor") and isinstance(world, TorchWorld):
-        kinds = {"fsdp": FullyShardedWeights, "tensor": TensorParallelWeights}
-        return kinds[config.torch.parallel](decoder, groups, matrices, world)
+        if config.torch.parallel == "fsdp":
+            return FullyShardedWeights(decoder, groups, matrices, world)
+        return TensorParallelWeights(decoder, groups, matrices, world, config.torch.tensor_processes)
     return FlatWeights(decoder, groups, matrices, device, rank=world.rank, size=world.size, wrap=ddp)
 
 

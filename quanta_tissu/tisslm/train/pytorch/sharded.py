@@ -42,19 +42,20 @@ class ShardedWeights(Weights):
 
     Attributes:
         row_processes: Number of processes that the rows of packed projections are dealt out to.
+        mesh: The processes that parameters are spread over.
     """
 
     sharded = True
     row_processes = 1
+    mesh: Any
 
     def __init__(
         self, decoder: Decoder, groups: Sequence[Group], matrices: Sequence[Matrix], world: TorchWorld
     ) -> None:
         self.decoder = decoder
         self.rank, self.size = world.rank, world.size
-        self.mesh = init_device_mesh(world.device.type, (world.size,))
         self.device = world.device
-        parameters = self.place(world)
+        parameters = self.place()
         self._parameters = [parameters[spec.name] for spec in decoder.parameters.specs]
         rules: list[Group | Matrix] = [*groups, *matrices]
         starts = {rule.start: rule for rule in rules}
@@ -65,8 +66,8 @@ class ShardedWeights(Weights):
             self.pieces.append(Piece(value, rule.learning_rate_scale, rule.weight_decay, orthogonal))
 
     @abstractmethod
-    def place(self, world: TorchWorld) -> Mapping[str, Any]:
-        """Make `module`; return its parameters by name, as DTensors."""
+    def place(self) -> Mapping[str, Any]:
+        """Make `mesh` and `module`; return its parameters by name, as DTensors."""
 
     def order(self, spec: ParameterSpec) -> torch.Tensor | None:
         """Row i of the tensor that is spread out is row order[i] of the parameter; None: they are the same."""
@@ -164,9 +165,10 @@ class FullyShardedWeights(ShardedWeights):
     gathered while it runs, forward and backward; its gradients are averaged and cut as soon as they are there.
     """
 
-    def place(self, world: TorchWorld) -> Mapping[str, Any]:
+    def place(self) -> Mapping[str, Any]:
         """Wrap every block, then what is around them; only then is there memory, for the parts alone."""
-        self.data_rank, self.data_size = world.rank, world.size
+        self.mesh = init_device_mesh(self.device.type, (self.size,))
+        self.data_rank, self.data_size = self.rank, self.size
         return_freed_memory()
         host = self.decoder.parameters
         shapes = {spec.name: nn.Parameter(torch.empty(spec.shape, device="meta")) for spec in host.specs}
@@ -192,15 +194,45 @@ class TensorParallelWeights(ShardedWeights):
 
     Shoeybi et al. 2019, arXiv:1909.08053, section 3: the projections to queries, keys, values and to the wide
     layer are cut by rows of their matrices, those back into the residual stream by columns, and what these give
-    is summed over all processes. Norms, embeddings and the output matrix are everywhere the same.
+    is summed over all of them. Norms, embeddings and the output matrix are everywhere the same.
+
+    With more processes than share the layers there are groups of these, each with the whole model and a share of
+    the batch: rank r is member r mod n of group r div n. Gradients are summed over the groups once a step.
+
+    Args:
+        decoder: As in `ShardedWeights`.
+        groups: As in `ShardedWeights`.
+        matrices: As in `ShardedWeights`.
+        world: The processes.
+        together: How many of them share the layers.
 
     Raises:
-        ConfigError: Heads or columns cannot be shared out evenly.
+        ConfigError: Heads, columns or processes cannot be shared out evenly.
     """
 
-    def place(self, world: TorchWorld) -> Mapping[str, Any]:
+    averaged = False
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        groups: Sequence[Group],
+        matrices: Sequence[Matrix],
+        world: TorchWorld,
+        together: int | None = None,
+    ) -> None:
+        self._together = together or world.size
+        super().__init__(decoder, groups, matrices, world)
+
+    def place(self) -> Mapping[str, Any]:
         """Cut the layers."""
-        config, size = self.decoder.config, world.size
+        config, size = self.decoder.config, self._together
+        if self.size % size:
+            raise ConfigError(
+                f"torch.tensor_processes is {size}, which does not divide the {self.size} processes of the run",
+                hint=f"start a multiple of {size}, or choose another number",
+            )
+        self.data_rank, self.data_size = self.rank // size, self.size // size
+        self.mesh = init_device_mesh(self.device.type, (self.data_size, size), mesh_dim_names=("data", "tensor"))
         require_divisible("model.n_heads", config.n_heads, size)
         require_divisible("the number of key-value heads", config.kv_heads, size)
         require_divisible("the width of the feed-forward layer", config.ff_width, size)
@@ -216,7 +248,7 @@ class TensorParallelWeights(ShardedWeights):
                 partial_biases.add(f"{linear.name}.bias")
         parameters = {}
         for spec in self.decoder.parameters.specs:
-            placements = [self._placement(spec.name)]
+            placements = [Replicate(), self._placement(spec.name)]
             part = self.part(spec, self.decoder.parameters, placements)
             # A copy: what is a view keeps the whole in memory.
             own = part.to(self.device, copy=True, memory_format=torch.contiguous_format)
@@ -224,13 +256,15 @@ class TensorParallelWeights(ShardedWeights):
         self.module = DecoderModule(config, parameters)
         positions = self.module.decoder.positions
         for layer, module in enumerate(self.module.blocks):
-            module.block = _parallel(Block.make(layer, _share_of(config, size), positions), self.mesh)
+            module.block = _parallel(Block.make(layer, _share_of(config, size), positions), self.mesh["tensor"])
         self.module.live = LocalParameters(self.module.live, partial_biases, size)
         return parameters
 
     def counts(self, piece: int) -> bool:
         """What is the same everywhere counts in the first process."""
-        return self.rank == 0 or not isinstance(self._parameters[piece].placements[0], Replicate)
+        if self.data_rank:
+            return False
+        return self.rank == 0 or not isinstance(self._parameters[piece].placements[1], Replicate)
 
     def _placement(self, name: str) -> Placement:
         if name in self._by_rows:
@@ -264,7 +298,7 @@ class LocalParameters(LiveParameters):
     Args:
         whole: The parameters as DTensors.
         partial_biases: Biases that are added before the sum over the processes: each adds its share.
-        size: Number of processes.
+        size: Number of processes that share the layers.
     """
 
     def __init__(self, whole: LiveParameters, partial_biases: set[str], size: int) -> None:
@@ -274,9 +308,10 @@ class LocalParameters(LiveParameters):
 
     def __getitem__(self, name: str) -> Any:
         parameter = super().__getitem__(name)
+        # A gradient is that of this group's share of the batch.
         if name in self._partial_biases:
-            return parameter.to_local(grad_placements=[Partial()]) / self._size
-        return parameter.to_local()
+            return parameter.to_local(grad_placements=[Partial(), Partial()]) / self._size
+        return parameter.to_local(grad_placements=[Partial(), parameter.placements[1]])
 
 
 class Parallel:

@@ -61,6 +61,7 @@ class Weights(ABC):
         data_rank: Which share of every batch this process takes.
         data_size: Into how many shares it is cut.
         sharded: Whether other processes hold other weights.
+        averaged: Whether gradients are averaged over the shares of a batch; otherwise they are summed.
     """
 
     decoder: Decoder
@@ -69,6 +70,7 @@ class Weights(ABC):
     data_rank = 0
     data_size = 1
     sharded = False
+    averaged = True
 
     @property
     def trained(self) -> nn.Module:

@@ -124,6 +124,20 @@ def test_muon_in_parts_equals_muon_in_one(mode, overrides, configured, torchrun,
         np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_groups_that_share_the_layers_share_out_the_batch(
+    optimizer, overrides, configured, torchrun, finish, tmp_path
+):
+    everything = {**EVERYTHING, "optimizer.name": optimizer}
+    train(configured(everything), tmp_path / "alone")
+    pairs = {"torch.parallel": "tensor", "torch.tensor_processes": 2, "torch.sharded_checkpoints": "true"}
+    finish(torchrun(*arguments(overrides({**everything, **pairs}), tmp_path / "run"), processes=4))
+    assert_same_run(tmp_path / "run", tmp_path / "alone")
+    found, expected = load_resumable(tmp_path / "run"), load_resumable(tmp_path / "alone")
+    for name, buffer in expected.buffers.items():
+        np.testing.assert_allclose(found.buffers[name], buffer, atol=2e-4 * np.abs(buffer).max())
+
+
 def test_more_processes_than_sequences(overrides, configured, torchrun, finish, tmp_path):
     few = {"train.batch_size": 2, "train.max_steps": 3, "train.gradient_accumulation": 1}
     train(configured(few), tmp_path / "alone")

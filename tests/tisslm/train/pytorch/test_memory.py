@@ -39,8 +39,10 @@ def test_weights_gradients_and_moments_are_held_by_each_or_shared_out(config):
     assert least(config, 2, torch={"parallel": "fsdp"}) == pytest.approx(2 * WEIGHTS, rel=1e-6)
     assert least(config, train={"ema_decay": 0.9}) == 5 * WEIGHTS
     assert least(config, optimizer={"name": "lion"}) == 3 * WEIGHTS
-    blocks = 4 * sum(s.size for s in Decoder.specs(GPT2) if s.layer is not None and len(s.shape) == 2)
+    blocks = 4 * sum(s.size for s in Decoder.specs(GPT2) if s.layer is not None)
     assert least(config, 4, torch={"parallel": "tensor"}) == 4 * (WEIGHTS - blocks * 3 // 4)
+    pairs = {"parallel": "tensor", "tensor_processes": 2}
+    assert least(config, 4, torch=pairs) == 4 * (WEIGHTS - blocks // 2)
 
 
 def test_the_loss_of_a_large_batch_takes_more_than_the_gradients(config):

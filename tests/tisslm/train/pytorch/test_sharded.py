@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from quanta_tissu.errors import TrainingError
+from quanta_tissu.errors import ConfigError, TrainingError
 from quanta_tissu.tisslm.model import Decoder
 from quanta_tissu.tisslm.model.deferred import Deferred
 from quanta_tissu.tisslm.train.checkpoint import load_resumable
@@ -106,6 +106,13 @@ def test_muon_puts_every_matrix_together_for_its_step(group, trained, mode, rule
     for name in wanted:
         buffer = np.asarray(wanted[name])
         np.testing.assert_allclose(found[name], buffer, atol=1e-5 * np.abs(buffer).max())
+
+
+def test_processes_that_do_not_make_whole_groups_are_refused(group, config, make_trainer):
+    settings = config(train=TRAIN, torch={"parallel": "tensor", "tensor_processes": 3})
+    with make_world(settings) as world, pytest.raises(ConfigError, match="3, which does not divide the 1") as e:
+        make_trainer(settings, world=world)
+    assert "a multiple of 3" in e.value.hint
 
 
 def test_what_the_processes_of_a_group_tell_each_other(group, config):
