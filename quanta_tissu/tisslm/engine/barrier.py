@@ -69,6 +69,22 @@ def _meet(barrier: Any, target: Any) -> Callable[..., None]:
     return wait
 
 
+def claim(taken: Any, phase: Any) -> Any:
+    """Take the next item of a phase: 0, 1, 2, ... to whoever comes; `taken` counts those of every phase.
+
+    Who is free takes the next item, so that a thread whose core other programs want holds nobody up for long.
+    """
+    raise NotImplementedError("call it inside a kernel")
+
+
+@overload(claim)
+def _claim(taken: Any, phase: Any) -> Callable[..., Any]:
+    def take(taken: Any, phase: Any) -> Any:
+        return _add(taken, phase)
+
+    return take
+
+
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Address of element `arguments[1]` of the array `arguments[0]`."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -77,14 +93,13 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 @intrinsic
 def _add(typing_context: Any, array: Any, index: Any) -> Any:
-    """Add one to an element; everything written before is visible to who sees the sum."""
+    """Add one to an element and give what it was; everything written before is visible to who sees the sum."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, signature, arguments)
-        builder.atomic_rmw("add", pointer, ir.Constant(ir.IntType(64), 1), "acq_rel")
-        return context.get_dummy_value()
+        return builder.atomic_rmw("add", pointer, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
-    return types.void(array, types.intp), generate
+    return types.int64(array, types.intp), generate
 
 
 @intrinsic

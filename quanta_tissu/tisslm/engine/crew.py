@@ -27,7 +27,7 @@ class Crew:
     def __init__(self) -> None:
         self._workers = Workers("crew")
 
-    def run(self, task: Task, workers: int, abandon: Callable[[], None] | None = None) -> None:
+    def run(self, task: Task, workers: int) -> None:
         """Call `task` on every worker at once, and return when all have returned.
 
         If one fails, the barrier lets the others through, so that they end; what they have computed is worthless
@@ -36,19 +36,12 @@ class Crew:
         Args:
             task: May meet the others at its barrier in a kernel. It must not run another task.
             workers: Number of workers, the caller included; at least 1.
-            abandon: Called as soon as one has failed, to let others through that wait for it in other ways.
 
         Raises:
             BaseException: As of `Workers.run`.
         """
         meeting = barrier.new_barrier()
-
-        def failed() -> None:
-            barrier.abandon(meeting)
-            if abandon is not None:
-                abandon()
-
-        self._workers.run(lambda worker: task(worker, meeting), workers, failed)
+        self._workers.run(lambda worker: task(worker, meeting), workers, lambda: barrier.abandon(meeting))
 
 
 @cache

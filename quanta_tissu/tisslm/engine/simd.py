@@ -30,8 +30,11 @@ from quanta_tissu.tisslm.engine import vector_math
 LANES = 16
 
 TILE_ROWS = 4
-"""Rows of the tile that `add_tile_product` holds in registers: with AVX2's 16 registers 4×16 numbers take 8, a row
-of b 2, and 8 is also the number of multiply-adds that the processor has under way."""
+"""Rows of the tile of `add_tile_product`: its 4×16 sums take 8 of AVX2's 16 registers, a row of b takes 2, and 8
+is also the number of multiply-adds that the processor has under way."""
+
+TALL_TILE_ROWS = 6
+"""Rows of the tile of `add_tall_tile_product`, the most for which 16 registers suffice, with fewer loads."""
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _BYTES = ir.IntType(8).as_pointer()
@@ -219,46 +222,63 @@ def _exp(x: Any) -> Callable[..., Any]:
     return _exp32 if x.dtype == types.float32 else _exp64
 
 
-@intrinsic
-def add_tile_product(
-    typing: Any, a: Any, i: Any, k: Any, b: Any, m: Any, j: Any, terms: Any, c: Any, r: Any, s: Any, add: Any
-) -> Any:
-    """c[r : r + TILE_ROWS, s : s + LANES] (+)= Σ_t a[i : i + TILE_ROWS, k + t] b[m + t, j : j + LANES], t < terms.
+def _tile_product(rows: int) -> Any:
+    @intrinsic
+    def add_product(
+        typing: Any, a: Any, i: Any, k: Any, b: Any, m: Any, j: Any, terms: Any, c: Any, r: Any, s: Any, add: Any
+    ) -> Any:
+        """c[r : r + rows, s : s + LANES] (+)= Σ_t a[i : i + rows, k + t] b[m + t, j : j + LANES], t < terms.
 
-    The heart of a matrix product: the tile stays in registers, a row of b is loaded and the numbers of a column of
-    a are broadcast. Terms are added in order, so a number of the result does not depend on its place in the tile.
-    `a` may have any strides (a transpose, say); the rows of b and c have no gaps. If `add` is false, what c held
-    is ignored.
-    """
+        The heart of a matrix product: the tile stays in registers, a row of b is loaded and the numbers of a
+        column of a are broadcast. Terms are added in order, so a number of the result does not depend on its place
+        in the tile, nor on the tile's rows. `a` may have any strides (a transpose, say); the rows of b and c have
+        no gaps. If `add` is false, what c held is ignored.
+        """
+
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            left = _Matrix(context, builder, a, args[0])
+            right = _Matrix(context, builder, b, args[3])
+            result = _Matrix(context, builder, c, args[7])
+            scalar = context.get_value_type(c.dtype)
+            vector = ir.VectorType(scalar, LANES)
+            column, row, corner = left.at(*args[1:3]), right.at(*args[4:6]), result.at(*args[8:10])
+            tile = [cgutils.alloca_once(builder, vector) for _ in range(rows)]  # LLVM makes them registers
+            for index, total in enumerate(tile):
+                _prefetch(builder, result.down(corner, index))  # it is here when the sums are
+                builder.store(ir.Constant(vector, [0.0] * LANES), total)
+            with cgutils.for_range(builder, args[6]) as loop:
+                numbers = _load(builder, right.down(row, loop.index), vector)
+                first = left.along(column, loop.index)
+                for index, total in enumerate(tile):
+                    factor = _spread(builder, _load(builder, left.down(first, index), scalar))
+                    product = builder.fmul(factor, numbers, flags=_FUSED)
+                    builder.store(builder.fadd(builder.load(total), product, flags=_FUSED), total)
+            with builder.if_then(builder.trunc(args[10], ir.IntType(1))):
+                for index, total in enumerate(tile):
+                    before = _load(builder, result.down(corner, index), vector)
+                    builder.store(builder.fadd(before, builder.load(total)), total)
+            for index, total in enumerate(tile):
+                _store(builder, builder.load(total), result.down(corner, index))
+            return context.get_dummy_value()
+
+        n = types.intp
+        return types.void(a, n, n, b, n, n, n, c, n, n, types.boolean), code
+
+    return add_product
+
+
+add_tile_product, add_tall_tile_product = _tile_product(TILE_ROWS), _tile_product(TALL_TILE_ROWS)
+
+
+@intrinsic
+def prefetch(typing: Any, a: Any, i: Any, j: Any) -> Any:
+    """Ask for the cache line of a[i, j], which may lie outside the array."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        left = _Matrix(context, builder, a, args[0])
-        right = _Matrix(context, builder, b, args[3])
-        result = _Matrix(context, builder, c, args[7])
-        scalar = context.get_value_type(c.dtype)
-        vector = ir.VectorType(scalar, LANES)
-        column, row, corner = left.at(*args[1:3]), right.at(*args[4:6]), result.at(*args[8:10])
-        tile = [cgutils.alloca_once(builder, vector) for _ in range(TILE_ROWS)]  # LLVM makes them registers
-        with builder.if_else(builder.trunc(args[10], ir.IntType(1))) as (adding, starting):
-            with adding:
-                for index, total in enumerate(tile):
-                    builder.store(_load(builder, result.down(corner, index), vector), total)
-            with starting:
-                for total in tile:
-                    builder.store(ir.Constant(vector, [0.0] * LANES), total)
-        with cgutils.for_range(builder, args[6]) as loop:
-            numbers = _load(builder, right.down(row, loop.index), vector)
-            first = left.along(column, loop.index)
-            for index, total in enumerate(tile):
-                factor = _spread(builder, _load(builder, left.down(first, index), scalar))
-                product = builder.fmul(factor, numbers, flags=_FUSED)
-                builder.store(builder.fadd(builder.load(total), product, flags=_FUSED), total)
-        for index, total in enumerate(tile):
-            _store(builder, builder.load(total), result.down(corner, index))
+        _prefetch(builder, _Matrix(context, builder, a, args[0]).at(args[1], args[2]))
         return context.get_dummy_value()
 
-    n = types.intp
-    return types.void(a, n, n, b, n, n, n, c, n, n, types.boolean), code
+    return types.void(a, types.intp, types.intp), code
 
 
 @intrinsic
@@ -298,6 +318,8 @@ class _Matrix:
         self._builder = builder
         self._start = builder.bitcast(array.data, _BYTES)
         self._strides = cgutils.unpack_tuple(builder, array.strides, 2)
+        if kind.layout == "C":  # a constant is one thing less to keep in a register
+            self._strides[1] = ir.Constant(_INT64, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
 
     def at(self, i: Any, j: Any) -> Any:
         return self.along(self.down(self._start, i), j)
@@ -319,6 +341,13 @@ def _load(builder: Any, address: Any, kind: Any) -> Any:
 
 def _store(builder: Any, value: Any, address: Any) -> None:
     builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=4)
+
+
+def _prefetch(builder: Any, address: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [_BYTES, _INT32, _INT32, _INT32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    reading, nearest, data = 0, 3, 1
+    builder.call(function, [address, *(ir.Constant(_INT32, n) for n in (reading, nearest, data))])
 
 
 def _spread(builder: Any, x: Any) -> Any:

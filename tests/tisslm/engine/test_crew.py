@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quanta_tissu.tisslm.engine import crew as crews
-from quanta_tissu.tisslm.engine.barrier import meet
+from quanta_tissu.tisslm.engine.barrier import claim, meet
 from quanta_tissu.tisslm.engine.crew import Crew, crew
 from quanta_tissu.tisslm.engine.jit import kernel
 
@@ -35,6 +35,15 @@ def wait_for_all(workers: int, barrier: np.ndarray) -> None:
     meet(barrier, workers)
 
 
+@kernel
+def share_out(taken: np.ndarray, phase: int, owners: np.ndarray, worker: int) -> None:
+    """Note in the list of owners who has taken each item."""
+    item = claim(taken, phase)
+    while item < len(owners):
+        owners[item] += worker
+        item = claim(taken, phase)
+
+
 def by_hand(workers: int, rounds: int) -> list[int]:
     cells = np.arange(1, workers + 1, dtype=np.uint64)
     for _ in range(rounds):
@@ -49,6 +58,15 @@ def test_workers_meet_at_every_barrier_also_when_there_are_more_than_cores(worke
         cells = np.arange(1, workers + 1, dtype=np.uint64)
         team.run(lambda w, barrier: pass_around(w, workers, barrier, rounds, cells), workers)  # noqa: B023
         assert cells.tolist() == by_hand(workers, rounds)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_item_of_a_phase_is_taken_by_one_worker(workers):
+    taken, owners = np.zeros(3, np.int64), np.zeros((3, 1000), np.int64)
+    for phase in (0, 2):
+        Crew().run(lambda w, _: share_out(taken, phase, owners[phase], 10**w), workers)  # noqa: B023
+        assert set(owners[phase]) <= {10**w for w in range(workers)}
+    assert taken.tolist() == [1000 + workers, 0, 1000 + workers]
 
 
 def test_the_caller_is_worker_0_and_the_others_are_always_the_same_threads():
@@ -75,18 +93,6 @@ def test_who_waits_for_a_worker_that_fails_is_let_through(failing):
     done = []
     team.run(lambda w, barrier: (wait_for_all(2, barrier), done.append(w)), 2)
     assert sorted(done) == [0, 1], "the crew works on after an error"
-
-
-def test_a_failure_is_told_to_those_who_wait_in_other_ways():
-    abandoned = threading.Event()
-
-    def task(worker, barrier):
-        if worker == 0:
-            raise KeyError("first")
-        assert abandoned.wait(10)
-
-    with pytest.raises(KeyError):
-        Crew().run(task, 2, abandoned.set)
 
 
 def test_callers_from_several_threads_take_turns():

@@ -7,11 +7,12 @@ import pytest
 
 from quanta_tissu.tisslm.engine import simd
 from quanta_tissu.tisslm.engine.jit import kernel
-from quanta_tissu.tisslm.engine.simd import LANES, TILE_ROWS
+from quanta_tissu.tisslm.engine.simd import LANES
 
 load, store, broadcast, maximum, between = simd.load, simd.store, simd.broadcast, simd.maximum, simd.between
 sum_of, largest_of, exp_of = simd.sum_of, simd.largest_of, simd.exp_of
-add_tile_product, transpose_tile = simd.add_tile_product, simd.transpose_tile
+add_tile_product, add_tall_tile_product = simd.add_tile_product, simd.add_tall_tile_product
+transpose_tile, prefetch = simd.transpose_tile, simd.prefetch
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -46,6 +47,16 @@ def larger(x, y, result):
 @kernel
 def tile_product(a, i, k, b, m, j, terms, c, r, s, add):
     add_tile_product(a, i, k, b, m, j, terms, c, r, s, add)
+
+
+@kernel
+def tall_tile_product(a, i, k, b, m, j, terms, c, r, s, add):
+    add_tall_tile_product(a, i, k, b, m, j, terms, c, r, s, add)
+
+
+@kernel
+def asked_for(x, i, j):
+    prefetch(x, i, j)
 
 
 @kernel
@@ -123,15 +134,27 @@ def test_exponentials_of_what_is_no_ordinary_number(dtype):
 @pytest.mark.parametrize("terms", [0, 1, 2, 5, 16, 33])
 @pytest.mark.parametrize("add", [False, True])
 @pytest.mark.parametrize("transpose", [False, True])
-def test_a_tile_of_a_product(terms, add, transpose, dtype):
+@pytest.mark.parametrize(
+    ("product", "rows"), [(tile_product, simd.TILE_ROWS), (tall_tile_product, simd.TALL_TILE_ROWS)]
+)
+def test_a_tile_of_a_product(product, rows, terms, add, transpose, dtype):
     a = some(40, 9, dtype=dtype).T if transpose else some(9, 40, dtype=dtype)
-    b, c = some(40, 3 * LANES, dtype=dtype, seed=1), some(8, 2 * LANES, dtype=dtype, seed=2)
+    b, c = some(40, 3 * LANES, dtype=dtype, seed=1), some(10, 2 * LANES, dtype=dtype, seed=2)
     expected = c.copy()
-    tile = expected[3 : 3 + TILE_ROWS, 5 : 5 + LANES]
-    product = a[2 : 2 + TILE_ROWS, 4 : 4 + terms] @ b[6 : 6 + terms, 7 : 7 + LANES]
-    tile[...] = tile + product if add else product
-    tile_product(a, 2, 4, b, 6, 7, terms, c, 3, 5, add)
+    tile = expected[3 : 3 + rows, 5 : 5 + LANES]
+    exact = a[2 : 2 + rows, 4 : 4 + terms] @ b[6 : 6 + terms, 7 : 7 + LANES]
+    tile[...] = tile + exact if add else exact
+    product(a, 2, 4, b, 6, 7, terms, c, 3, 5, add)
     np.testing.assert_allclose(c, expected, rtol=0, atol=40 * np.finfo(dtype).eps)
+
+
+@dtypes
+def test_asking_ahead_changes_nothing_and_may_ask_for_what_is_not_there(dtype):
+    x = some(3, 5, dtype=dtype)
+    before = x.copy()
+    for i, j in ((0, 0), (2, 4), (3, 0), (-1, 7), (10_000, 10_000)):
+        asked_for(x, i, j)
+    np.testing.assert_array_equal(x, before)
 
 
 @dtypes

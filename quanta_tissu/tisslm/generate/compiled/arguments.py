@@ -104,6 +104,43 @@ class Workspace(NamedTuple):
     logits: Array
 
 
+class PromptWorkspace(NamedTuple):
+    """Buffers of a pass over a prompt; those with W are one for each thread, the others shared.
+
+    M is `products.whole_tiles` of N. What stands in the rows beyond N does not matter, nor what stands in the gaps
+    between the rows of what is multiplied, which are there for `products.rows_lie_apart`.
+
+    Attributes:
+        taken: Items of every phase that have been taken, zero at first (phases).
+        x: The residual stream (M, D).
+        normed: Normalised input of a sub-layer (M, at least D).
+        qkv: Queries, keys and values (M, (H + 2K)·E).
+        queries: Rotated queries (M, H·E).
+        mixed: Output of attention (M, at least H·E).
+        up: Output of the first feed-forward matrix (M, F); for SwiGLU the gate and the value (M, 2F).
+        hidden: The same after the activation (M, at least F).
+        panels: See `products.add_product` (W, panels, TERMS, LANES).
+        edge: The same (W, TALL_TILE_ROWS, LANES).
+        lse: Logarithms of sums of attention's weights (W, 1, QUERIES, G).
+        scores: Of one token and one group of heads (W, G, C).
+        partial: Of one token, as in `Workspace` (W, 1, 1, H, E + 2).
+    """
+
+    taken: NDArray[np.int64]
+    x: Array
+    normed: Array
+    qkv: Array
+    queries: Array
+    mixed: Array
+    up: Array
+    hidden: Array
+    panels: Array
+    edge: Array
+    lse: Array
+    scores: Array
+    partial: Array
+
+
 class Tokens(NamedTuple):
     """The tokens of a pass.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.crew import crew
 from quanta_tissu.tisslm.generate.compiled import kernels
+from quanta_tissu.tisslm.generate.compiled import shared_kernels as shared
 from quanta_tissu.tisslm.generate.compiled.arguments import Model, Rotation, Tokens, Workspace
 from quanta_tissu.tisslm.model.decoder import EMBEDDING, HEAD, Decoder
 from quanta_tissu.tisslm.model.kv_cache import KVCache
@@ -20,18 +21,21 @@ from quanta_tissu.tisslm.model.positions import angles
 
 Array = NDArray[Any]
 
+FEW = 32
+"""Tokens of one pass up to which matrices are read and not packed (docs/experiments.md)."""
+
 _Prepared = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Workspace]
 
 _ACTIVATIONS = {
-    "swiglu": kernels.SWIGLU,
-    "gelu": kernels.GELU,
-    "gelu_tanh": kernels.GELU_TANH,
-    "relu": kernels.RELU,
+    "swiglu": shared.SWIGLU,
+    "gelu": shared.GELU,
+    "gelu_tanh": shared.GELU_TANH,
+    "relu": shared.RELU,
 }
 
 
 class CompiledForward:
-    """The forward pass over a few tokens as one kernel, for every architecture.
+    """The forward pass as compiled kernels, for every architecture.
 
     Args:
         decoder: The model; its parameters are read where they are.
@@ -44,6 +48,7 @@ class CompiledForward:
         self._threads = threads
         self._shape = (0, 0, 0)
         self._last_prepared: _Prepared | None = None
+        self._prompt: Any = None
 
     def __call__(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64], starts: NDArray[np.int64], cache: KVCache
@@ -59,24 +64,71 @@ class CompiledForward:
         Returns:
             Logits after the last token of each row (B, V), overwritten by the next call.
         """
+        T = ids.shape[1]
+        logits = (
+            self._few(ids, positions, starts, cache)
+            if ids.size <= FEW
+            else self._many(ids, positions, starts, cache)
+        )
+        cache.advance(T)
+        return logits
+
+    def _many(
+        self, ids: NDArray[np.int64], positions: NDArray[np.int64], starts: NDArray[np.int64], cache: KVCache
+    ) -> Array:
+        """The prompt up to the last block, then the last tokens through that."""
+        if self._prompt is None:
+            from quanta_tissu.tisslm.generate.compiled.prompt import PromptForward
+
+            self._prompt = PromptForward(self._model, self._config, self._threads)
+        x = self._prompt(ids, positions, starts, cache)
+        B, T = ids.shape
+        logits = np.empty((B, self._config.vocab_size or 0), x.dtype)
+        for first in range(0, B, FEW):
+            part = slice(first, min(B, first + FEW))
+            logits[part] = self._few(
+                ids[part, -1:], positions[part, -1:], starts[part], cache, T - 1, x[part], first
+            )
+        return logits
+
+    def _few(
+        self,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        cache: KVCache,
+        skipped: int = 0,
+        x: Array | None = None,
+        first_row: int = 0,
+    ) -> Array:
+        """Read a few tokens, `skipped` columns after those of the cache.
+
+        With `x` (B, D), what enters the last block, they are read by that one alone. The first row belongs to row
+        `first_row` of the cache.
+        """
         B, T = ids.shape
         rows, steps, last, work = self._prepared(B, T, cache.capacity)
         tokens = Tokens(
             ids=np.ascontiguousarray(ids).reshape(-1),
             positions=np.ascontiguousarray(positions).reshape(-1),
-            rows=rows,
-            columns=cache.length + steps,
+            rows=first_row + rows,
+            columns=cache.length + skipped + steps,
             starts=starts[rows],
             last=last,
             single=T == 1,
         )
         model, threads = self._model, self._threads
+        first_layer = 0
+        if x is not None:
+            first_layer = self._config.n_layers - 1
+            work.x[:B] = x
 
         def enter(worker: int, barrier: NDArray[np.int64]) -> None:
-            kernels.forward_pass(worker, threads, barrier, model, tokens, cache.keys, cache.values, work)
+            kernels.forward_pass(
+                worker, threads, barrier, model, tokens, cache.keys, cache.values, first_layer, work
+            )
 
         crew().run(enter, threads)
-        cache.advance(T)
         return work.logits[:B]
 
     def _prepared(self, B: int, T: int, C: int) -> _Prepared:
@@ -122,7 +174,7 @@ def _model(decoder: Decoder) -> Model:
     dtype = parameters.dtype
 
     def offset(name: str) -> int:
-        return parameters.slices[name].start if name in parameters.slices else kernels.ABSENT
+        return parameters.slices[name].start if name in parameters.slices else shared.ABSENT
 
     def weight_and_bias(prefix: str) -> list[int]:
         return [offset(f"{prefix}.weight"), offset(f"{prefix}.bias")]
@@ -132,7 +184,7 @@ def _model(decoder: Decoder) -> Model:
     blocks = decoder.blocks
     norms = [weight_and_bias(norm.name) for b in blocks for norm in (b.attention_norm, b.feed_forward_norm)]
     # What stands before a sub-layer: its own norm, or, where norms come after the sums, the one before.
-    norms = [[kernels.ABSENT] * 2, *norms] if post else [*norms, weight_and_bias("model.norm")]
+    norms = [[shared.ABSENT] * 2, *norms] if post else [*norms, weight_and_bias("model.norm")]
     for layer, block in enumerate(blocks):
         rows.append(
             norms[2 * layer]
@@ -143,10 +195,10 @@ def _model(decoder: Decoder) -> Model:
             + weight_and_bias(block.feed_forward.down.name)
         )
     none = np.empty((0, 0), dtype)
-    cos, sin, waves, rotation = none, none, none, kernels.NO_ROTATION
+    cos, sin, waves, rotation = none, none, none, shared.NO_ROTATION
     if config.positions == "rotary":
         cos, sin = angles(config.context_length, config.head_dim, config.rope_theta, dtype)
-        rotation = kernels.NEIGHBOURS if config.rope_interleaved else kernels.HALVES
+        rotation = shared.NEIGHBOURS if config.rope_interleaved else shared.HALVES
     elif config.positions == "sinusoidal":
         cos_, sin_ = angles(config.context_length, config.d_model, 10_000.0, dtype)
         waves = np.stack([sin_, cos_], axis=-1).reshape(config.context_length, config.d_model)

@@ -17,7 +17,7 @@ The threads meet four times in a block:
         --- meet ---
 
 The result does not depend on timing. It depends on the number of threads in the last bits, through the sums of
-attention. Only `_product` and `_embed` read matrices.
+attention. Only `_product` and `embed` read matrices.
 
 Letters: N tokens of this pass; D model width, H heads, K key-value heads, G = H / K, E head width, F width of the
 feed-forward layer, V vocabulary, L layers, B rows of the cache, C its capacity, W threads, P parameters.
@@ -32,29 +32,33 @@ from numpy.typing import NDArray
 
 from quanta_tissu.tisslm.engine.barrier import meet
 from quanta_tissu.tisslm.engine.jit import summing_kernel
-from quanta_tissu.tisslm.engine.vector_math import (
-    exp,
-    from_ordered_bits,
-    normal_cdf_and_density,
-    ordered_bits,
-    sigmoid,
+from quanta_tissu.tisslm.engine.vector_math import exp, from_ordered_bits, ordered_bits
+from quanta_tissu.tisslm.generate.compiled.arguments import Model, Tokens, Workspace
+from quanta_tissu.tisslm.generate.compiled.shared_kernels import (
+    ATTENTION_NORM,
+    ATTENTION_SHIFT,
+    DOWN,
+    DOWN_BIAS,
+    FORWARD_NORM,
+    FORWARD_SHIFT,
+    OUT,
+    OUT_BIAS,
+    QKV,
+    QKV_BIAS,
+    UP,
+    UP_BIAS,
+    activate,
+    add_bias,
+    add_positions,
+    embed,
+    norm,
+    rotate,
+    store,
 )
-from quanta_tissu.tisslm.generate.compiled.arguments import Model, Rotation, Tokens, Workspace
 
 Array = NDArray[Any]
 
-# Columns of the table of offsets: where the parameters of a block begin in the flat buffer; ABSENT if it has none.
-ATTENTION_NORM, ATTENTION_SHIFT, QKV, QKV_BIAS, OUT, OUT_BIAS = range(6)
-FORWARD_NORM, FORWARD_SHIFT, UP, UP_BIAS, DOWN, DOWN_BIAS = range(6, 12)
-BLOCK_OFFSETS = 12
-ABSENT = -1
-
-SWIGLU, GELU, GELU_TANH, RELU = range(4)
-NO_ROTATION, HALVES, NEIGHBOURS = range(3)
-
 _ROWS = 16  # of a matrix, which all tokens go through before the next ones are read
-
-_GELU_TANH_SLOPE, _GELU_TANH_CUBIC = float(np.sqrt(8 / np.pi)), 0.044715
 
 
 def padded(count: int) -> int:
@@ -71,11 +75,22 @@ def forward_pass(
     tokens: Tokens,
     keys: Array,
     values: Array,
+    first_layer: int,
     work: Workspace,
 ) -> None:
     """Compute `work.logits` and store the tokens' keys and values.
 
-    Shapes: keys, values (L, B, C, K, E).
+    Args:
+        worker: Number of this thread.
+        workers: W.
+        barrier: Where the threads meet.
+        model: The model.
+        tokens: What to read.
+        keys: (L, B, C, K, E).
+        values: The same.
+        first_layer: Where to begin; `work.x` holds what comes out of the layers before. They are all there are
+            but for the last one when a prompt ends (see `prompt_kernels.py`), and none otherwise.
+        work: Where to compute.
     """
     weights, offsets, rotation, layer_norm, eps = (
         model.weights,
@@ -96,15 +111,15 @@ def forward_pass(
     f0, f1 = _share(F, worker, workers)
     met = workers
 
-    if worker == 0:
-        _embed(weights, model.embedding, tokens.ids, work.x)
-        _add_positions(weights, model.positions, model.waves, tokens.positions, work.x)
+    if worker == 0 and first_layer == 0:
+        embed(weights, model.embedding, tokens.ids, work.x)
+        add_positions(weights, model.positions, model.waves, tokens.positions, work.x)
     meet(barrier, met)
-    for layer in range(L):
+    for layer in range(first_layer, L):
         at = offsets[layer]
-        _norm(weights, at[ATTENTION_NORM], at[ATTENTION_SHIFT], layer_norm, eps, work.x, normed)
+        norm(weights, at[ATTENTION_NORM], at[ATTENTION_SHIFT], layer_norm, eps, work.x, normed)
         _product(weights, at[QKV], normed, q0, q1, work.qkv)
-        _add_bias(weights, at[QKV_BIAS], q0, q1, work.qkv)
+        add_bias(weights, at[QKV_BIAS], q0, q1, work.qkv)
         met += workers
         meet(barrier, met)
 
@@ -112,7 +127,7 @@ def forward_pass(
         for n in range(N):
             if worker == (workers - 1 if tokens.single else n % workers):
                 position, row, column = tokens.positions[n], tokens.rows[n], tokens.columns[n]
-                _store(
+                store(
                     rotation, position, work.qkv[n, H * E :], keys[layer, row, column], values[layer, row, column]
                 )
         if not tokens.single:
@@ -124,8 +139,8 @@ def forward_pass(
             # The stretch is a part of what the token sees, so a row does not depend on the rows beside it.
             seen = max(0, end - start)
             first, stop = start + seen * worker // workers, start + seen * (worker + 1) // workers
-            _rotate(rotation, tokens.positions[n], work.qkv[n, : H * E], work.query[worker])
-            _attend(
+            rotate(rotation, tokens.positions[n], work.qkv[n, : H * E], work.query[worker])
+            attend_one(
                 work.query[worker],
                 keys[layer, tokens.rows[n], first:stop],
                 values[layer, tokens.rows[n], first:stop],
@@ -135,23 +150,23 @@ def forward_pass(
         met += workers
         meet(barrier, met)
 
-        _join(work.partial, mixed)
+        join(work.partial, mixed)
         _product(weights, at[OUT], mixed, d0, d1, work.y)
-        _add_bias(weights, at[OUT_BIAS], d0, d1, work.y)
+        add_bias(weights, at[OUT_BIAS], d0, d1, work.y)
         _add(base, work.y, d0, d1, work.x)
         met += workers
         meet(barrier, met)
 
-        _norm(weights, at[FORWARD_NORM], at[FORWARD_SHIFT], layer_norm, eps, work.x, normed)
+        norm(weights, at[FORWARD_NORM], at[FORWARD_SHIFT], layer_norm, eps, work.x, normed)
         for first in range(0, up_size, F):  # for SwiGLU the gate, then the value, for the same columns
             _product(weights, at[UP], normed, first + f0, first + f1, work.up)
-            _add_bias(weights, at[UP_BIAS], first + f0, first + f1, work.up)
-        _activate(model.activation, f0, f1, work.up, work.hidden)
+            add_bias(weights, at[UP_BIAS], first + f0, first + f1, work.up)
+        activate(model.activation, f0, f1, work.up, work.hidden)
         met += workers
         meet(barrier, met)
 
         _product(weights, at[DOWN], work.hidden, d0, d1, work.y)
-        _add_bias(weights, at[DOWN_BIAS], d0, d1, work.y)
+        add_bias(weights, at[DOWN_BIAS], d0, d1, work.y)
         _add(base, work.y, d0, d1, work.x)
         met += workers
         meet(barrier, met)
@@ -159,7 +174,7 @@ def forward_pass(
     for row in range(len(tokens.last)):
         n = tokens.last[row]
         one, result = work.x[n : n + 1], normed[row : row + 1]
-        _norm(weights, model.final_norm, model.final_shift, layer_norm, eps, one, result)
+        norm(weights, model.final_norm, model.final_shift, layer_norm, eps, one, result)
     v0, v1 = _share(model.vocabulary, worker, workers)
     _product(weights, model.head, normed[: len(work.logits)], v0, v1, work.logits)
 
@@ -169,68 +184,6 @@ def _share(size: int, worker: int, workers: int) -> tuple[int, int]:
     """The worker's part of `size` rows; cut at multiples of 16 where possible, so that no cache line is shared."""
     pieces = -(-size // 16)
     return min(size, pieces * worker // workers * 16), min(size, pieces * (worker + 1) // workers * 16)
-
-
-@summing_kernel
-def _copy(x: Array, y: Array) -> None:
-    """Copy a vector; as an assignment of a slice it would take half a second longer to compile, at every place."""
-    for j in range(x.size):
-        y[j] = x[j]
-
-
-@summing_kernel
-def _embed(weights: Array, offset: int, ids: NDArray[np.int64], x: Array) -> None:
-    """Copy the tokens' rows of the embedding."""
-    D = x.shape[1]
-    for n in range(len(ids)):
-        first = offset + ids[n] * D
-        _copy(weights[first : first + D], x[n])
-
-
-@summing_kernel
-def _add_positions(weights: Array, offset: int, waves: Array, positions: NDArray[np.int64], x: Array) -> None:
-    """Add the vectors of the positions, learned ones or waves, if there are any."""
-    D = x.shape[1]
-    if offset == ABSENT and waves.size == 0:
-        return
-    for n in range(len(positions)):
-        row = x[n]
-        if offset == ABSENT:
-            vector = waves[positions[n]]
-        else:
-            first = offset + positions[n] * D
-            vector = weights[first : first + D]
-        for j in range(D):
-            row[j] += vector[j]
-
-
-@summing_kernel
-def _norm(weights: Array, weight: int, shift: int, layer_norm: bool, eps: float, x: Array, y: Array) -> None:
-    """RMS norm or layer norm of the rows of x (N, D); a copy where there is no norm."""
-    D = x.shape[1]
-    real = x.dtype.type
-    if weight == ABSENT:
-        for n in range(len(x)):
-            _copy(x[n], y[n])
-        return
-    scale = weights[weight : weight + D]
-    for n in range(len(x)):
-        row, result = x[n], y[n]
-        centre = real(0)
-        if layer_norm:
-            for j in range(D):
-                centre += row[j]
-            centre /= real(D)
-        squares = real(0)
-        for j in range(D):
-            squares += (row[j] - centre) * (row[j] - centre)
-        r = real(1 / np.sqrt(np.float64(squares) / D + eps))
-        for j in range(D):
-            result[j] = (row[j] - centre) * r * scale[j]
-        if shift != ABSENT:
-            bias = weights[shift : shift + D]
-            for j in range(D):
-                result[j] += bias[j]
 
 
 @summing_kernel
@@ -324,18 +277,6 @@ def _four_tokens_by_pairs(weights: Array, offset: int, x: Array, lo: int, hi: in
 
 
 @summing_kernel
-def _add_bias(weights: Array, offset: int, lo: int, hi: int, y: Array) -> None:
-    """Add the bias at `offset`, if there is one, to columns lo to hi."""
-    if offset == ABSENT:
-        return
-    bias = weights[offset + lo : offset + hi]
-    for n in range(len(y)):
-        row = y[n, lo:hi]
-        for j in range(row.size):
-            row[j] += bias[j]
-
-
-@summing_kernel
 def _add(base: Array, y: Array, lo: int, hi: int, x: Array) -> None:
     """Make columns lo to hi of x the sum of base and y."""
     for n in range(len(x)):
@@ -345,59 +286,7 @@ def _add(base: Array, y: Array, lo: int, hi: int, x: Array) -> None:
 
 
 @summing_kernel
-def _activate(kind: int, lo: int, hi: int, up: Array, hidden: Array) -> None:
-    """Apply the activation to columns lo to hi; for SwiGLU the values stand F columns further right."""
-    F = hidden.shape[1]
-    real = up.dtype.type
-    zero, one = real(0), real(1)
-    slope, cubic = real(_GELU_TANH_SLOPE), real(_GELU_TANH_CUBIC)
-    for n in range(len(up)):
-        a, y = up[n, lo:hi], hidden[n, lo:hi]
-        if kind == SWIGLU:
-            value = up[n, F + lo : F + hi]
-            for j in range(y.size):
-                y[j] = a[j] * sigmoid(a[j]) * value[j]
-        elif kind == GELU:
-            for j in range(y.size):
-                y[j] = a[j] * normal_cdf_and_density(a[j])[0]
-        elif kind == GELU_TANH:
-            for j in range(y.size):
-                y[j] = a[j] * sigmoid(slope * a[j] * (one + cubic * a[j] * a[j]))
-        else:
-            for j in range(y.size):
-                y[j] = zero if a[j] < zero else a[j]
-
-
-@summing_kernel
-def _rotate(rotation: Rotation, position: int, x: Array, y: Array) -> None:
-    """Rotate the heads that follow each other in x; or copy them."""
-    if rotation.kind == NO_ROTATION:
-        _copy(x, y)
-        return
-    cos, sin = rotation.cos[position], rotation.sin[position]
-    R = cos.size
-    for first in range(0, x.size, 2 * R):
-        a, b = x[first : first + 2 * R], y[first : first + 2 * R]
-        if rotation.kind == HALVES:
-            for i in range(R):
-                b[i] = a[i] * cos[i] - a[R + i] * sin[i]
-                b[R + i] = a[R + i] * cos[i] + a[i] * sin[i]
-        else:
-            for i in range(R):
-                b[2 * i] = a[2 * i] * cos[i] - a[2 * i + 1] * sin[i]
-                b[2 * i + 1] = a[2 * i + 1] * cos[i] + a[2 * i] * sin[i]
-
-
-@summing_kernel
-def _store(rotation: Rotation, position: int, new: Array, key: Array, value: Array) -> None:
-    """Put the key, rotated, and the value of one token into the cache: new (2K·E); key, value (K, E)."""
-    size = key.size
-    _rotate(rotation, position, new[:size], key.reshape(size))
-    _copy(new[size:], value.reshape(size))
-
-
-@summing_kernel
-def _attend(query: Array, keys: Array, values: Array, scores: Array, partial: Array) -> None:
+def attend_one(query: Array, keys: Array, values: Array, scores: Array, partial: Array) -> None:
     """Attention of one token's heads to one stretch of positions.
 
     Shapes: query (H·E); keys, values (S, K, E); scores (G, at least S); partial (H, E + 2).
@@ -461,7 +350,7 @@ def _attend_group(
 
 
 @summing_kernel
-def _join(partial: Array, mixed: Array) -> None:
+def join(partial: Array, mixed: Array) -> None:
     """Put the stretches of positions together: partial (W, N, H, E + 2) to mixed (N, H·E).
 
     With m_w the largest score of stretch w and m that of all,
