@@ -58,6 +58,12 @@ def _unavailable(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def unavailable():
+    """Called with the reason where what a test needs is absent: skips it, and fails in CI."""
+    return _unavailable
+
+
+@pytest.fixture(scope="session")
 def torch():
     """PyTorch; its tests skip with the reason where it is absent, and fail in CI."""
     if importlib.util.find_spec("torch") is None:

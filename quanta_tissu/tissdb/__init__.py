@@ -10,10 +10,12 @@ print(notes[written.id]["title"])
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
-from quanta_tissu.errors import DatabaseError
+from quanta_tissu.errors import DatabaseError, MissingDependencyError
+from quanta_tissu.tissdb.backend import Backend
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.documents import Document, NewDocument, Written
@@ -27,18 +29,35 @@ def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: flo
     """Open a database, or make it.
 
     Args:
-        url: A file, or `:memory:` for one that is gone when it is closed.
+        url: A file; `:memory:` for a database that is gone when it is closed; or an address on a PostgreSQL
+            server, `postgresql://user@host/database?schema=tissdb`.
         actor: On whose behalf changes are made, for the log.
         busy_timeout: Seconds to wait for another process that is writing.
 
     Raises:
-        StorageError: The file cannot be opened or made.
+        StorageError: The file cannot be opened or made, or the server not be reached.
         CorruptionError: It is no database of ours, or is damaged.
         DatabaseError: The engine is too old, the file is of a later format, or the address is of no known kind.
+        MissingDependencyError: It is on PostgreSQL, and psycopg is not installed.
     """
     text = os.fspath(url)
     if text == ":memory:":
         return Database(TemporaryBackend(), actor=actor)
+    if text.startswith(("postgresql://", "postgres://")):
+        return Database(_postgres(text, busy_timeout), actor=actor)
     if "://" in text:
-        raise DatabaseError(f"{text.split('://')[0]}:// is no kind of database", hint="a file name, or :memory:")
+        raise DatabaseError(
+            f"{text.split('://')[0]}:// is no kind of database", hint="a file name, :memory:, or postgresql://..."
+        )
     return Database(SqliteBackend(Path(text), busy_timeout=busy_timeout), actor=actor)
+
+
+def _postgres(url: str, busy_timeout: float) -> Backend:
+    if importlib.util.find_spec("psycopg") is None:
+        raise MissingDependencyError(
+            "databases on PostgreSQL need psycopg, which is not installed",
+            hint="install it with `pip install 'quanta-tissu[postgres]'`",
+        )
+    from quanta_tissu.tissdb.postgres.backend import PostgresBackend
+
+    return PostgresBackend(url, busy_timeout=busy_timeout)

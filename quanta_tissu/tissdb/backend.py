@@ -98,6 +98,10 @@ class Dialect(Protocol):
         """What the engine is called."""
 
     @property
+    def failure_aborts(self) -> bool:
+        """Whether a statement that fails leaves its transaction of no use, up to a savepoint before it."""
+
+    @property
     def text(self) -> TextEngine:
         """Its full text."""
 
@@ -151,6 +155,10 @@ class Connection(Protocol):
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each set of parameters."""
 
+    @property
+    def failed_row(self) -> int:
+        """At which set of parameters, from 0, the last `run_many` that failed did."""
+
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database until it ends."""
 
@@ -170,7 +178,15 @@ class Connection(Protocol):
         """
 
     def rollback(self) -> None:
-        """Undo what was written; nothing if the engine has done so already."""
+        """Undo what was written; nothing if the engine has done so already.
+
+        Raises:
+            StorageError: It is lost.
+        """
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is of no more use: a server has gone, or has closed it."""
 
     @property
     def in_transaction(self) -> bool:

@@ -150,9 +150,10 @@ class Database:
             try:
                 yield connection
             finally:
-                connection.rollback()
+                if not connection.lost:
+                    connection.rollback()
         finally:
-            self._idle.append(connection)
+            self._give(connection)
 
     def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
         """As `Scope`."""
@@ -170,7 +171,7 @@ class Database:
                 self._note_catalog(catalogs.load(connection))
                 return work(connection, self._catalog)
         finally:
-            self._idle.append(connection)
+            self._give(connection)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`."""
@@ -350,6 +351,15 @@ class Database:
         except IndexError:
             return self._backend.connect(write=False)
 
+    def _give(self, connection: Connection) -> None:
+        if not connection.lost:
+            self._idle.append(connection)
+            return
+        # The others are probably lost as well, and each would fail one reader.
+        connection.close()
+        while self._idle:
+            self._idle.pop().close()
+
     def _current_catalog(self, connection: Connection, log: Log) -> Catalog:
         """The catalog as the writer's transaction sees it, which another process may have changed."""
         return self._catalog if self._catalog.version == log.catalog else catalogs.load(connection)
@@ -383,12 +393,13 @@ def _set_up(backend: Backend) -> None:
         else:
             for statement in connection.dialect.create_base_tables():
                 connection.run(statement)
-            connection.run("INSERT INTO _head (only, seq, hash, catalog) VALUES (1, 0, ?, 0)", (EMPTY,))
+            connection.run('INSERT INTO _head ("only", seq, hash, catalog) VALUES (1, 0, ?, 0)', (EMPTY,))
             for name, value in {"magic": _MAGIC, "format": str(FORMAT), "uuid": str(uuid.uuid4())}.items():
                 connection.run("INSERT INTO _settings (name, value) VALUES (?, ?)", (name, value))
         connection.commit()
     finally:
-        connection.rollback()
+        if not connection.lost:
+            connection.rollback()
         connection.close()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, NotFoundError, UniqueError
 from quanta_tissu.tissdb import catalog as catalogs
-from quanta_tissu.tissdb.backend import Connection, Row
+from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Path
 from quanta_tissu.tissdb.indexes import NewRow, keeper_of
 from quanta_tissu.tissdb.log import Log
@@ -157,22 +157,14 @@ class Changes:
             written.append(Written(new.id, revision))
             expires = self._expiry(info, new.expires)
             rows.append((revision, new.id, revision, self.time, self.time, expires, text))
-        started = 0
-
-        def counted() -> Iterator[Row]:
-            nonlocal started
-            for row in rows:
-                started += 1
-                yield row
-
         try:
             self.connection.run_many(
                 f"INSERT INTO {info.table} (rid, id, rev, created, updated, expires, doc) "
                 f"VALUES (?, ?, ?, ?, ?, ?, {self.connection.dialect.json_parameter()})",
-                counted(),
+                rows,
             )
         except Exception as error:
-            new = documents[started - 1]
+            new = documents[self.connection.failed_row]
             raise self._explained(error, info, new.id, new.value) from error
         for index in info.indexes.values():
             keeper_of(index).insert(

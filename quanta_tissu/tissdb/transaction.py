@@ -6,7 +6,7 @@ import json
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from quanta_tissu.errors import DatabaseError
@@ -16,12 +16,13 @@ from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes
 from quanta_tissu.tissdb.log import Log
 from quanta_tissu.tissdb.search.cache import VectorCache
+from quanta_tissu.tissdb.tissql.run import Queries
 from quanta_tissu.tissdb.writer import Writer
 
 T = TypeVar("T")
 
 
-class Transaction:
+class Transaction(Queries):
     """As `Scope`: writes that all happen when it ends, or none.
 
     Args:
@@ -46,25 +47,21 @@ class Transaction:
         self._depth += 1
         name = f"level_{self._depth}"
         mark, catalog = changes.log.mark(), changes.catalog
-        changes.connection.rows(f"SAVEPOINT {name}")
         try:
-            yield
+            with savepoint(changes.connection, name):
+                yield
         except BaseException:
-            if changes.connection.in_transaction:
-                changes.connection.rows(f"ROLLBACK TO {name}")
-                changes.connection.rows(f"RELEASE {name}")
-                changes.log.reset(mark)
-                changes.catalog = catalog
+            changes.log.reset(mark)
+            changes.catalog = catalog
             raise
-        else:
-            changes.connection.rows(f"RELEASE {name}")
         finally:
             self._depth -= 1
 
     def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
-        """As `Scope`; sees what the transaction has written."""
+        """As `Scope`; sees what the transaction has written, and may fail without undoing it."""
         changes = self._open()
-        return work(changes.connection, changes.catalog)
+        with self.savepoint() if changes.connection.dialect.failure_aborts else nullcontext():
+            return work(changes.connection, changes.catalog)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`: one of its own for every call, since what it has written may be undone."""
@@ -89,7 +86,7 @@ class Transaction:
         return self._changes
 
 
-class View:
+class View(Queries):
     """As `Scope`: the database as it was at one moment; it cannot be written.
 
     Args:
@@ -113,8 +110,9 @@ class View:
         return self.collection(name)
 
     def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
-        """As `Scope`."""
-        return work(self._connection, self._catalog)
+        """As `Scope`; may fail without ending the view."""
+        with savepoint(self._connection, "reading") if self._connection.dialect.failure_aborts else nullcontext():
+            return work(self._connection, self._catalog)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`."""
@@ -172,6 +170,21 @@ def transaction(
         finished.put(True)
     future.result()
     ended(changes.catalog)
+
+
+@contextmanager
+def savepoint(connection: Connection, name: str) -> Iterator[None]:
+    """What is written inside it is undone if an exception leaves it, unless the engine has undone everything."""
+    connection.rows(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.rows(f"ROLLBACK TO {name}")
+            connection.rows(f"RELEASE {name}")
+        raise
+    else:
+        connection.rows(f"RELEASE {name}")
 
 
 class _UndoneError(Exception):

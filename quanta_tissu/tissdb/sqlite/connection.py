@@ -30,10 +30,12 @@ class SqliteConnection:
     """
 
     dialect = SQLITE
+    lost = False
 
     def __init__(
         self, path: str, *, write: bool, durable: bool = True, busy_timeout: float = 10.0, vfs: str | None = None
     ) -> None:
+        self.failed_row = 0
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         with _in_our_words():
             self._connection = apsw.Connection(
@@ -100,9 +102,18 @@ class SqliteConnection:
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """As `Connection`."""
+        begun = 0
+
+        def counted() -> Iterator[Sequence[Any]]:
+            nonlocal begun
+            for row in parameters:
+                begun += 1
+                yield row
+
         try:
-            self._connection.executemany(sql, parameters).fetchall()
+            self._connection.executemany(sql, counted()).fetchall()
         except apsw.Error as error:
+            self.failed_row = begun - 1
             raise translated(error) from error
 
     def begin_read(self) -> None:

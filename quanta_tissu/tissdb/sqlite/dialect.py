@@ -16,6 +16,7 @@ class SqliteDialect:
     """As `Dialect`."""
 
     name = "sqlite"
+    failure_aborts = False
     text = SqliteText()
     vectors = SqliteVectors()
 

@@ -1,0 +1,195 @@
+"""A connection to PostgreSQL, set up by one recipe that is read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
+from quanta_tissu.tissdb.backend import Row
+from quanta_tissu.tissdb.postgres.dialect import POSTGRES
+from quanta_tissu.tissdb.postgres.errors import is_lost, translated
+from quanta_tissu.tissdb.postgres.vectors import register_vectors
+
+_PIPELINED = 1000
+"""Statements that are sent before their results are read."""
+
+_QUOTED_OR_MARK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
+
+
+@lru_cache(maxsize=2000)
+def translate(sql: str) -> bytes:
+    """A statement with `?` for parameters as psycopg takes it: `%s` for parameters, `%%` for a percent sign."""
+
+    def marked(match: re.Match[str]) -> str:
+        return "%s" if match[0] == "?" else match[0].replace("%", "%%")
+
+    return _QUOTED_OR_MARK.sub(marked, sql).encode()
+
+
+class PostgresConnection:
+    """As `Connection`.
+
+    Writers take turns by an advisory lock that ends with the transaction. A lock on the one row of `_head` would
+    do as well, but for three things: the row is not there while the tables are made, each writer would leave a
+    dead version of it for nothing, and programs of the user that read `_head ... FOR UPDATE` could stop us.
+    Transactions run at READ COMMITTED: with nobody else writing, every statement sees the same state anyway, and
+    that state is the one that the writer before has left. A stricter level would take its view of the database
+    before the lock was granted, and would then fail wherever the writer before had been.
+
+    Args:
+        conninfo: Where to connect, as libpq has it.
+        schema: The schema of the tables.
+        lock: The number of the writers' lock.
+        write: For the one writer of this process; others cannot write.
+        busy_timeout: Seconds to wait for another process's writer.
+    """
+
+    dialect = POSTGRES
+
+    def __init__(self, conninfo: str, *, schema: str, lock: int, write: bool, busy_timeout: float) -> None:
+        self._lock = lock
+        self.failed_row = 0
+        with _in_our_words():
+            self._connection = psycopg.connect(conninfo, autocommit=True, application_name="tissdb")
+            try:
+                self._set_up(schema, write, busy_timeout)
+            except BaseException:
+                self._connection.close()
+                raise
+        register_vectors(self._connection)
+
+    def _set_up(self, schema: str, write: bool, busy_timeout: float) -> None:
+        recipe = {
+            "client_encoding": "UTF8",
+            "search_path": f'"{schema}"',
+            "standard_conforming_strings": "on",
+            "default_transaction_isolation": "read committed",
+            "default_transaction_read_only": "off" if write else "on",
+            "lock_timeout": f"{max(1, round(busy_timeout * 1000))}ms",
+            # A server may be set to acknowledge before the disk has it.
+            "synchronous_commit": "on",
+            # It compiles what it thinks is expensive, for longer than our queries run.
+            "jit": "off",
+            # The writer's lock of a machine that has vanished is free again after a minute.
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
+        }
+        marks = ", ".join(["set_config(?, ?, false)"] * len(recipe))
+        taken = self.rows(f"SELECT {marks}", [part for pair in recipe.items() for part in pair])[0]
+        for (name, value), found in zip(recipe.items(), taken, strict=True):
+            if name not in _MAY_DIFFER and found != value:
+                raise DatabaseError(f"PostgreSQL did not take {name} = {value}: it stays {found}")
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """As `Connection`."""
+        try:
+            cursor = self._connection.execute(translate(sql), parameters, binary=True)
+            return cursor.fetchall() if cursor.description is not None else []
+        except psycopg.Error as error:
+            raise translated(error) from error
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """As `Connection`."""
+        try:
+            return self._connection.execute(translate(sql), parameters, binary=True).fetchone()
+        except psycopg.Error as error:
+            raise translated(error) from error
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """As `Connection`."""
+        try:
+            return self._connection.execute(translate(sql), parameters, binary=True).rowcount
+        except psycopg.Error as error:
+            raise translated(error) from error
+
+    def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """As `Connection`: many statements are under way at a time, so the server's distance counts once."""
+        query, rest, done = translate(sql), iter(parameters), 0
+        while batch := list(islice(rest, _PIPELINED)):
+            cursors: list[psycopg.Cursor[Any]] = []
+            try:
+                with self._connection.pipeline():
+                    cursors += (self._connection.execute(query, row) for row in batch)
+            except psycopg.Error as error:
+                # Results come in order: those after the one that failed have none.
+                self.failed_row = done + sum(cursor.statusmessage is not None for cursor in cursors)
+                raise translated(error) from error
+            done += len(batch)
+
+    def begin_read(self) -> None:
+        """As `Connection`: the state is that of this moment."""
+        self.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.rows("SELECT 1")  # BEGIN alone does not take a view yet
+
+    def begin_write(self) -> None:
+        """As `Connection`."""
+        self.rows("BEGIN")
+        self.rows("SELECT pg_advisory_xact_lock(?)", (self._lock,))
+
+    def commit(self) -> None:
+        """As `Connection`."""
+        try:
+            said = self._connection.execute(b"COMMIT").statusmessage
+        except psycopg.Error as error:
+            if is_lost(error) or self.lost:
+                raise UnknownOutcomeError(
+                    "the connection to the server was lost during a commit: it may have happened or not",
+                    hint="repeat the write with the same idempotency key: it is then done exactly once",
+                ) from error
+            self.rollback()
+            raise translated(error) from error
+        if said != "COMMIT":
+            raise StorageError("a statement of the transaction had failed: nothing of it was kept")
+
+    def rollback(self) -> None:
+        """As `Connection`.
+
+        Raises:
+            StorageError: The connection is lost; the server has undone the transaction.
+        """
+        if self.lost:
+            raise StorageError("the connection to the server is lost")
+        if self.in_transaction:
+            self.rows("ROLLBACK")
+
+    @property
+    def in_transaction(self) -> bool:
+        """As `Connection`; a transaction in which a statement has failed is open until it is rolled back."""
+        return self._connection.info.transaction_status in _OPEN
+
+    @property
+    def lost(self) -> bool:
+        """As `Connection`."""
+        return self._connection.closed
+
+    @property
+    def raw(self) -> psycopg.Connection[Any]:
+        """Psycopg's connection, for what only PostgreSQL has."""
+        return self._connection
+
+    def close(self) -> None:
+        """As `Connection`."""
+        self._connection.close()
+
+
+_OPEN = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+_MAY_DIFFER = ("lock_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+"""Units are rewritten, and a connection inside one machine has no keepalives."""
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error) from error
