@@ -42,13 +42,7 @@ def training(config: Config, decoder: Decoder, replicas: int | None = None) -> I
     ids = np.random.default_rng(0).integers(0, decoder.config.vocab_size or 1, size=(train.batch_size, T + 1))
     batches = [Batch(ids[:, :-1], ids[:, 1:])] * train.gradient_accumulation
     rows = train.batch_size * train.gradient_accumulation
-    with Replicas(
-        decoder,
-        count,
-        label_smoothing=train.label_smoothing,
-        z_loss=train.z_loss,
-        recompute=train.recompute,
-    ) as all_replicas:
+    with Replicas.configured(train, decoder, count) as all_replicas:
         step = TrainStep(config, all_replicas)
         recorder = Recorder(count, parameters=decoder.parameters.flat)
         name, flat = config.optimizer.name, decoder.parameters.flat

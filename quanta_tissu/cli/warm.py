@@ -127,9 +127,7 @@ def _optimize(name: str) -> None:
 
 def _step(config: Config, decoder: Decoder, context: int = _CONTEXT) -> None:
     """One step of two micro-batches on two replicas."""
-    with Replicas(
-        decoder, 2, label_smoothing=config.train.label_smoothing, z_loss=config.train.z_loss
-    ) as replicas:
+    with Replicas.configured(config.train, decoder, 2) as replicas:
         TrainStep(config, replicas)([_batch(context), _batch(context)], 0, 10)
 
 

@@ -451,6 +451,8 @@ def _what_instead(directory: Path) -> str:
         return f"only rolling checkpoints can be resumed: --resume {rolling[-1]}"
     if not directory.is_dir():
         return "name the folder of a run, or a step-N folder inside it"
+    if (directory / "config.json").is_file():
+        return f"it is a model without the state of its training; name a run with a {STEP_PREFIX}N folder"
     return f"it has no {STEP_PREFIX}N folder; start a run there with --out {directory}"
 
 

@@ -10,7 +10,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from quanta_tissu.tisslm.config import OptimizerConfig
+from quanta_tissu.tisslm.config import OptimizerConfig, TrainConfig
 from quanta_tissu.tisslm.data.batches import Batch
 from quanta_tissu.tisslm.engine import Tape, current, flat
 from quanta_tissu.tisslm.engine.float16 import Float16Engine
@@ -65,6 +65,18 @@ class Replicas:
         self._recompute = recompute
         self._float16 = float16
         self.gradients = Gradients(decoder.parameters, count)
+
+    @classmethod
+    def configured(cls, train: TrainConfig, decoder: Decoder, count: int) -> Self:
+        """As the settings of a training run say."""
+        return cls(
+            decoder,
+            count,
+            label_smoothing=train.label_smoothing,
+            z_loss=train.z_loss,
+            recompute=train.recompute,
+            float16=train.precision == "float16",
+        )
 
     @property
     def count(self) -> int:

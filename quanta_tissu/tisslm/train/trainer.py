@@ -387,14 +387,7 @@ def _replicas(config: Config, decoder: Decoder, state: TrainerState, world: Worl
         return TorchReplica(config, decoder, world)
     # A run that was started on the torch engine has no number yet.
     state.replicas = state.replicas or replica_count(train.replicas)
-    return Replicas(
-        decoder,
-        state.replicas,
-        label_smoothing=train.label_smoothing,
-        z_loss=train.z_loss,
-        recompute=train.recompute,
-        float16=train.precision == "float16",
-    )
+    return Replicas.configured(train, decoder, state.replicas)
 
 
 def _read_only(parameters: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

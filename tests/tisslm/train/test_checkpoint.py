@@ -97,6 +97,14 @@ def test_best_is_for_use_and_the_error_says_what_can_be_resumed(run):
     assert str(run / "step-6") in error.value.hint
 
 
+def test_a_model_that_was_moved_away_from_its_run_is_named_as_one(run, tmp_path):
+    alone = tmp_path / "elsewhere" / "model"
+    shutil.copytree(run / "best", alone)
+    with pytest.raises(CheckpointError) as caught:
+        load_resumable(alone)
+    assert "without the state of its training" in caught.value.hint
+
+
 def test_folders_without_checkpoints(tmp_path):
     with pytest.raises(CheckpointError, match="nothing to resume") as error:
         load_resumable(tmp_path)
