@@ -19,7 +19,7 @@ from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
 from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
 from quanta_tissu.tissdb.ids import check_id, new_id
-from quanta_tissu.tissdb.indexes import KINDS, NewRow, keeper_of
+from quanta_tissu.tissdb.indexes import KINDS, NewRow, check_indexable, keeper_of
 from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.scope import Scope
@@ -367,6 +367,10 @@ class Collection:
             connection = changes.connection
             index = catalogs.add_index(connection, info, name, kind, paths, options)
             keeper = keeper_of(index)
+            if kind in ("value", "unique"):
+                for rows in _rows_in_pages(connection, info):
+                    for row in rows:
+                        check_indexable(index, row.value)
             keeper.create(connection, info, index)
             if kind == "text":
                 for rows in _rows_in_pages(connection, info):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quanta_tissu.errors import CorruptionError, DatabaseError
+from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.audit import AuditReport, append_anchor, read_anchors, read_head, verify_log
 from quanta_tissu.tissdb.backend import Backend, Connection
@@ -146,7 +146,14 @@ class Database:
         """A connection that sees one state of the database."""
         connection = self._take()
         try:
-            connection.begin_read()
+            try:
+                connection.begin_read()
+            except StorageError:
+                if not connection.lost:
+                    raise
+                self._give(connection)
+                connection = self._backend.connect(write=False)
+                connection.begin_read()
             try:
                 yield connection
             finally:
@@ -162,16 +169,27 @@ class Database:
                 return work(connection, catalogs.load(connection))
         connection = self._take()
         try:
-            try:
-                return work(connection, self._catalog)
-            except Exception as error:
-                if not connection.dialect.missing_table(error):
-                    raise
-                # Another process has dropped what the catalog in memory still has.
-                self._note_catalog(catalogs.load(connection))
-                return work(connection, self._catalog)
+            return self._read(work, connection)
+        except StorageError:
+            if not connection.lost:
+                raise
         finally:
             self._give(connection)
+        connection = self._backend.connect(write=False)
+        try:
+            return self._read(work, connection)
+        finally:
+            self._give(connection)
+
+    def _read(self, work: Callable[[Connection, Catalog], T], connection: Connection) -> T:
+        try:
+            return work(connection, self._catalog)
+        except Exception as error:
+            if not connection.dialect.missing_table(error):
+                raise
+            # Another process has dropped what the catalog in memory still has.
+            self._note_catalog(catalogs.load(connection))
+            return work(connection, self._catalog)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`."""
@@ -355,7 +373,7 @@ class Database:
         if not connection.lost:
             self._idle.append(connection)
             return
-        # The others are probably lost as well, and each would fail one reader.
+        # The others are probably lost as well.
         connection.close()
         while self._idle:
             self._idle.pop().close()

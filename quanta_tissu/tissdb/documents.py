@@ -12,10 +12,10 @@ from typing import Any
 from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, NotFoundError, UniqueError
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Path
-from quanta_tissu.tissdb.indexes import NewRow, keeper_of
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.indexes import NewRow, check_indexable, keeper_of
 from quanta_tissu.tissdb.log import Log
-from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.paths import at_path, path_text
 from quanta_tissu.tissdb.schema import check_schema
 from quanta_tissu.tissdb.values import Value, decode, encode
 
@@ -290,6 +290,9 @@ class Changes:
         schema = info.settings.get("schema")
         if schema is not None:
             check_schema(schema, json.loads(text))
+        for index in info.indexes.values():
+            if index.kind in ("value", "unique"):
+                check_indexable(index, value)
         return text
 
     def _expiry(self, info: CollectionInfo, expires: int | None) -> int | None:
@@ -315,16 +318,6 @@ class Changes:
 
 RESERVED = frozenset({"_id", "_rev", "_created", "_updated", "_expires", "_vectors", "_score"})
 """Names of fields that documents cannot have."""
-
-
-def at_path(value: Value, path: Path) -> Value:
-    """What stands at a path of a document, None if nothing does."""
-    for step in path:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, dict) else None
-        else:
-            value = value[step] if isinstance(value, list) and step < len(value) else None
-    return value
 
 
 def _refuse_unknown(info: CollectionInfo, vectors: Vectors) -> None:

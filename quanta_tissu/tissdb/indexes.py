@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from quanta_tissu.errors import UniqueError
+from quanta_tissu.errors import InvalidDocumentError, UniqueError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import CollectionInfo, Index
-from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.paths import at_path, path_text
 from quanta_tissu.tissdb.search.text import TEXT
 from quanta_tissu.tissdb.search.vectors import VECTOR
-from quanta_tissu.tissdb.values import Value
+from quanta_tissu.tissdb.values import Value, text_of
 
 
 class NewRow(NamedTuple):
@@ -30,6 +30,35 @@ class NewRow(NamedTuple):
     rid: int
     value: dict[str, Value]
     vector: Any
+
+
+MOST_INDEXED = 2_000
+"""Bytes of a document's values that one value index can hold: what PostgreSQL's B-trees take, and so all engines."""
+
+_PER_BYTE = 6
+"""Bytes that a list or object takes there at most for each byte of its text."""
+
+
+def check_indexable(index: Index, value: dict[str, Value]) -> None:
+    """Refuse a document whose values are too large for a value index.
+
+    Raises:
+        InvalidDocumentError: They are.
+    """
+    size = 0
+    for path in index.paths:
+        found = at_path(value, path)
+        if isinstance(found, str):
+            size += len(found) if found.isascii() else len(found.encode())
+        elif isinstance(found, list | tuple | dict | bytes):
+            size += _PER_BYTE * len(text_of(found).encode())
+    if size > MOST_INDEXED:
+        said = ", ".join(map(path_text, index.paths))
+        raise InvalidDocumentError(
+            f"{said} takes {size:,} bytes in index {index.name!r}, which holds up to {MOST_INDEXED:,}",
+            path=path_text(index.paths[0]),
+            hint="index a shorter field; kind='text' finds words of a long one",
+        )
 
 
 class Keeper(Protocol):

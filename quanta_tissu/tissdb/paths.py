@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb.definitions import Path
@@ -34,6 +35,16 @@ def parse_path(text: str) -> Path:
     if not steps or isinstance(steps[0], int):
         raise DatabaseError(f"{text!r} is no path into a document", hint="a path begins with the name of a field")
     return tuple(steps)
+
+
+def at_path(value: Any, path: Path) -> Any:
+    """What stands at a path of a document, None if nothing does."""
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list | tuple) and step < len(value) else None
+    return value
 
 
 def path_text(path: Path) -> str:

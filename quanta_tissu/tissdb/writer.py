@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from quanta_tissu.errors import DatabaseError, UnknownOutcomeError
+from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Backend, Connection
 from quanta_tissu.tissdb.log import Log
 
@@ -152,10 +152,7 @@ class Writer:
     def _commit_together(self, batch: list[_Piece]) -> None:
         done: list[tuple[_Piece, Any]] = []
         try:
-            if self._connection is None:
-                self._connection = self._backend.connect(write=True)
-            connection = self._connection
-            connection.begin_write()
+            connection = self._begin()
             log = Log(connection)
             for piece in batch:
                 self._run_piece(piece, connection, log, done, single=len(batch) == 1)
@@ -171,6 +168,21 @@ class Writer:
             piece.future.set_result(result)
         if changed:
             self._on_commit(log.seq)
+
+    def _begin(self) -> Connection:
+        """A connection in a new transaction; one that was lost while nobody wrote is replaced."""
+        if self._connection is not None:
+            try:
+                self._connection.begin_write()
+                return self._connection
+            except StorageError:
+                if not self._connection.lost:
+                    raise
+                self._connection.close()
+                self._connection = None
+        self._connection = self._backend.connect(write=True)
+        self._connection.begin_write()
+        return self._connection
 
     def _run_piece(
         self, piece: _Piece, connection: Connection, log: Log, done: list[tuple[_Piece, Any]], *, single: bool

@@ -36,7 +36,7 @@ def translated(error: psycopg.Error) -> Exception:
             return StorageError(
                 f"the server has no room ({text})", hint="make room; nothing of this write was kept"
             )
-        case pg.InsufficientPrivilege() | pg.ReadOnlySqlTransaction():
+        case pg.InsufficientPrivilege() | pg.ReadOnlySqlTransaction() | pg.InvalidSchemaName():
             return StorageError(
                 f"the server does not let us do this ({text})",
                 hint="the user must be allowed to create and write in the schema, on a server that is no standby",
