@@ -106,4 +106,37 @@ class CorruptionError(DatabaseError):
 
 
 class QueryError(DatabaseError):
-    """A query means nothing, or something that is not supported."""
+    """A query means nothing, or something that is not supported; of a statement, the message shows the place.
+
+    Args:
+        message: What is wrong.
+        hint: What to do about it.
+        statement: The statement in TissQL, if it is one.
+        start: Where in it, as a number of characters from its beginning.
+        end: The character after the place.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, statement: str | None = None, start: int = 0, end: int = 0
+    ) -> None:
+        self.what = message
+        self.statement = statement
+        self.start = self.end = self.line = self.column = 0
+        if statement is not None:
+            self.start = min(max(start, 0), len(statement))
+            self.end = max(end, self.start + 1)
+            self.line = statement.count("\n", 0, self.start) + 1
+            self.column = self.start - statement.rfind("\n", 0, self.start)
+            message = f"{message}\n{self._shown(statement)}"
+        super().__init__(message, hint=hint)
+
+    def _shown(self, statement: str) -> str:
+        """The line with the place, cut to its neighbourhood, and a caret below."""
+        place = self.column - 1
+        line = statement[self.start - place :].split("\n", 1)[0]
+        shown_from = max(0, place - 60)
+        # Whatever is no plain character would move the caret.
+        shown = "".join(c if c.isprintable() else " " for c in line[shown_from : shown_from + 100])
+        before = place - shown_from
+        width = max(1, min(self.end - self.start, len(shown) - before))
+        return f"  {shown}\n  {' ' * before}{'^' * width}"

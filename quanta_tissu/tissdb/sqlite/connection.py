@@ -11,6 +11,7 @@ import apsw
 from quanta_tissu.errors import BusyError, CorruptionError, DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
+from quanta_tissu.tissdb.sqlite.functions import register
 
 OLDEST = (3, 51, 3)
 """SQLite before this could lose committed writes when a log was reset during a checkpoint."""
@@ -43,6 +44,7 @@ class SqliteConnection:
             )
             try:
                 self._set_up(write, durable, busy_timeout)
+                register(self._connection)
             except BaseException:
                 self._connection.close(True)
                 raise

@@ -1,0 +1,1 @@
+"""TissQL: an SQL for documents that means the same on every engine."""

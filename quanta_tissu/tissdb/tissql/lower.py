@@ -1,0 +1,384 @@
+"""From statements to the SQL of an engine, with a place for every constant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from quanta_tissu.tissdb import meaning
+from quanta_tissu.tissdb.backend import Dialect, Row
+from quanta_tissu.tissdb.definitions import CollectionInfo
+from quanta_tissu.tissdb.tissql import ir
+from quanta_tissu.tissdb.tissql.check import legs_of, walk
+from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, comparison, slot
+from quanta_tissu.tissdb.tissql.reference import has_distinct
+from quanta_tissu.tissdb.values import Value, decode, decode_json
+
+Kinds = int | tuple[int, ...]
+"""The kind of a constant, or of each of the values that a parameter of IN holds."""
+
+Constants = Mapping[tuple[ir.Expression, bool], tuple[int, Kinds]]
+"""Slot and kind of each constant, by what it is and whether it is an item of IN."""
+
+_MARK = re.compile("\0([^:\0]+):([^\0]*)\0")
+
+_NO_LIMIT = 2**63 - 1
+
+
+def constants_of(statement: ir.Statement) -> list[tuple[ir.Expression, bool]]:
+    """What the SQL of a statement needs the values of: every largest expression without fields.
+
+    Returns:
+        Each with whether it is an item of IN, where a parameter may hold several values.
+    """
+    found: dict[tuple[ir.Expression, bool], None] = {}
+
+    def collect(value: Any, item: bool = False) -> None:
+        if isinstance(value, ir.Match | ir.Near):
+            return
+        if isinstance(value, ir.Expression) and is_constant(value):
+            found[value, item] = None
+        elif isinstance(value, ir.In):
+            collect(value.operand)
+            for one in value.items:
+                collect(one, True)
+        elif isinstance(value, tuple):
+            for one in value:
+                collect(one)
+        elif hasattr(value, "__dataclass_fields__"):
+            for name in value.__dataclass_fields__:
+                collect(getattr(value, name))
+
+    collect(statement)
+    return list(found)
+
+
+def is_constant(expression: ir.Expression) -> bool:
+    """Whether an expression has the same value for all rows."""
+    return not any(isinstance(part, ir.FieldOf | ir.MetaOf | ir.Aggregate | ir.Score) for part in walk(expression))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """SQL that can be run.
+
+    Attributes:
+        sql: With `?` for parameters.
+        slots: The slot of each parameter, and the form in which it is wanted.
+        readers: How many columns of a row make each column of the result, and what makes it of them.
+    """
+
+    sql: str
+    slots: tuple[tuple[str, str], ...]
+    readers: tuple[tuple[int, Callable[[Sequence[Any]], Value]], ...]
+
+    def values(self, row: Row) -> list[Value]:
+        """The values of a row of the result."""
+        out, place = [], 0
+        for width, read in self.readers:
+            out.append(read(row[place : place + width]))
+            place += width
+        return out
+
+
+def _finished(sql: str, readers: Sequence[tuple[int, Callable[[Sequence[Any]], Value]]]) -> Plan:
+    slots = tuple((mark[1], mark[2]) for mark in _MARK.finditer(sql))
+    return Plan(_MARK.sub("?", sql), slots, tuple(readers))
+
+
+class Lowering:
+    """Lowers one statement.
+
+    Args:
+        engine: The engine's SQL.
+        dialect: The engine's dialect.
+        find: Finds a collection.
+        constants: Slots and kinds of constants.
+
+    Attributes:
+        names: What the statement calls the sources that have these names in SQL.
+    """
+
+    def __init__(
+        self, engine: Engine, dialect: Dialect, find: Callable[[ir.Source], CollectionInfo], constants: Constants
+    ) -> None:
+        self._engine, self._dialect, self._find, self._constants = engine, dialect, find, constants
+        self.names: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
+        self._keys: dict[ir.Expression, Lowered] = {}
+
+    def query(self, query: ir.Query) -> Plan:
+        """A query whose rows are those of the result."""
+        if isinstance(query, ir.Union) or query.distinct:
+            return self._combined(query)
+        if query.groups is not None:
+            return self._grouped(query)
+        self._enter(query.sources)
+        outputs, readers = [], []
+        for column in query.columns:
+            sql, reader = self._output(column, query.source)
+            outputs.append(sql)
+            readers.append(reader)
+        ties = [self.expression(ir.MetaOf(source.alias, "_id")) for source in query.sources]
+        order = self._order([(self.expression(item.value), item.descending) for item in query.order], ties, query)
+        sql = f"SELECT {', '.join(outputs)} {self._from(query)}{order}{self._limits(query)}"
+        return _finished(sql, readers)
+
+    def rows_to_change(self, source: ir.Source, where: ir.Condition | None) -> Plan:
+        """The query for the documents that UPDATE and DELETE are about."""
+        select = ir.Select((), source, where=where)
+        self._enter((source,))
+        text = self._dialect.json_text("s0.doc")
+        columns = f"s0.id, s0.rev, s0.created, s0.updated, s0.expires, {text}"
+        sql = f"SELECT {columns} {self._from(select)} ORDER BY s0.rid"
+        return _finished(sql, ())
+
+    def rids(self, source: ir.Source, where: ir.Condition) -> Plan:
+        """The query for the rows that suit the conditions beside MATCH and NEAR."""
+        self._enter((source,))
+        return _finished(f"SELECT s0.rid {self._from(ir.Select((), source, where=where))}", ())
+
+    def _enter(self, sources: Sequence[ir.Source]) -> None:
+        first = len(self.names)
+        self._aliases = {source.alias: f"s{place}" for place, source in enumerate(sources, first)}
+        self.names.update({self._aliases[source.alias]: source.alias for source in sources})
+        self._keys = {}
+
+    def _from(self, select: ir.Select) -> str:
+        first = self._aliases[select.source.alias]
+        parts = [f"FROM {self._find(select.source).table} AS {first}"]
+        for place, leg in enumerate(legs_of(select.where)):
+            table = self._engine.scores().replace("?", slot("leg", leg.index))
+            parts.append(f"JOIN ({table}) AS m{place} ON m{place}.rid = {first}.rid")
+            self._keys[ir.Score(leg.index)] = self._engine.score(f"m{place}.score")
+        for join in select.joins:
+            alias, on = self._aliases[join.source.alias], " AND ".join(self.condition(one) for one in join.on)
+            outer = "LEFT JOIN" if join.outer else "JOIN"
+            parts.append(f"{outer} {self._find(join.source).table} AS {alias} ON {on} AND {_live(alias)}")
+        where = "" if select.where is None else f" AND {self.condition(select.where)}"
+        return f"{' '.join(parts)} WHERE {_live(first)}{where}"
+
+    def _output(
+        self, column: ir.Column, source: ir.Source
+    ) -> tuple[str, tuple[int, Callable[[Sequence[Any]], Value]]]:
+        if column.value is None:
+            alias = self._aliases[source.alias]
+            return f"{alias}.id, {self._dialect.json_text(f'{alias}.doc')}", (2, _read_document)
+        value = self.expression(column.value)
+        if value.shown is not None:
+            return value.shown, (1, _read_json)
+        return ", ".join((value.rank, *value.payload)), self._reader
+
+    @property
+    def _reader(self) -> tuple[int, Callable[[Sequence[Any]], Value]]:
+        return 1 + self._engine.width, self._engine.decode
+
+    def _order(self, order: Sequence[tuple[Lowered, bool]], ties: Sequence[Lowered], query: ir.Query) -> str:
+        """ORDER BY, with what decides between rows that are equal in it; nothing if any order will do."""
+        if not order and query.limit is None and query.offset is None:
+            return ""
+        keys = []
+        for value, descending in [*order, *((tie, False) for tie in ties)]:
+            direction = "DESC NULLS LAST" if descending else "ASC NULLS FIRST"
+            keys += [f"{key} {direction}" for key in self._engine.sort_key(value)]
+        return f" ORDER BY {', '.join(keys)}" if keys else ""
+
+    def _limits(self, query: ir.Query) -> str:
+        if query.limit is None and query.offset is None:
+            return ""
+        limit = str(_NO_LIMIT) if query.limit is None else self._integer(query.limit)
+        return f" LIMIT {limit}" + ("" if query.offset is None else f" OFFSET {self._integer(query.offset)}")
+
+    def _integer(self, expression: ir.Expression) -> str:
+        return slot(self._constants[expression, False][0], "i")
+
+    def _combined(self, query: ir.Query) -> Plan:
+        """DISTINCT and UNION: what they combine is a table, whose rows are sorted then."""
+        if isinstance(query, ir.Select):
+            count = len(query.columns)
+            body = f"SELECT DISTINCT * FROM ({self._body(query, whole=True)}) AS b"
+            values = [column.value for column in query.columns]
+            places = [(values.index(item.value), item.descending) for item in query.order]
+        else:
+            body, count = self._union(query, has_distinct(query))
+            places = list(query.order)
+        columns = [
+            self._engine.columns([f"c{place}_{part}" for part in range(self._reader[0])]) for place in range(count)
+        ]
+        order = self._order([(columns[place], down) for place, down in places], columns, query)
+        return _finished(f"SELECT * FROM ({body}) AS u{order}{self._limits(query)}", [self._reader] * count)
+
+    def _union(self, query: ir.Query, whole: bool) -> tuple[str, int]:
+        """The rows of a union, and how many columns they have."""
+        if isinstance(query, ir.Select):
+            body = self._body(query, whole=whole)
+            if query.distinct:
+                body = f"SELECT DISTINCT * FROM ({self._body(query, whole=True)}) AS b"
+            return f"SELECT * FROM ({body}) AS q", len(query.columns)
+        (left, count), (right, _) = self._union(query.left, whole), self._union(query.right, whole)
+        return f"SELECT * FROM ({left} UNION {'ALL ' if query.all else ''}{right}) AS v", count
+
+    def _body(self, select: ir.Select, *, whole: bool) -> str:
+        """The rows of a SELECT, unsorted, in columns c0_0, c0_1 ...: rank and payload of each value."""
+        source = self._grouped_from(select) if select.groups is not None else None
+        if source is None:
+            self._enter(select.sources)
+            source = self._from(select)
+        outputs = []
+        for place, column in enumerate(select.columns):
+            value = self.expression(column.value) if column.value is not None else self._engine.null()
+            outputs += self._columns(self._engine.whole(value) if whole else value, f"c{place}")
+        return f"SELECT {', '.join(outputs)} {source}"
+
+    def _columns(self, value: Lowered, name: str) -> list[str]:
+        return [f"{sql} AS {name}_{part}" for part, sql in enumerate((value.rank, *value.payload))]
+
+    def _grouped(self, query: ir.Select) -> Plan:
+        source = self._grouped_from(query)
+        outputs: list[str] = []
+        for column in query.columns:
+            if column.value is not None:
+                value = self.expression(column.value)
+                outputs += (value.rank, *value.payload)
+        ties = [self.expression(key) for key in query.groups or ()]
+        order = self._order([(self.expression(item.value), item.descending) for item in query.order], ties, query)
+        sql = f"SELECT {', '.join(outputs)} {source}{order}{self._limits(query)}"
+        return _finished(sql, [self._reader] * len(query.columns))
+
+    def _grouped_from(self, select: ir.Select) -> str:
+        """A table of groups, of which HAVING has chosen; from now on expressions are about its rows."""
+        self._enter(select.sources)
+        source = self._from(select)
+        inner, names, found = [], [], {}
+        for place, key in enumerate(select.groups or ()):
+            value = self._engine.whole(self.expression(key))
+            inner += self._columns(value, f"k{place}")
+            names += [f"k{place}_{part}" for part in range(self._reader[0])]
+            found[key] = self._of_group(value, f"k{place}")
+        aggregates = {
+            part: None
+            for part in walk((select.columns, select.having, select.order))
+            if isinstance(part, ir.Aggregate)
+        }
+        for place, aggregate in enumerate(aggregates):
+            value = self._aggregate(aggregate)
+            inner += self._columns(value, f"a{place}")
+            found[aggregate] = self._of_group(value, f"a{place}")
+        grouping = f" GROUP BY {', '.join(names)}" if names else ""
+        self._keys = found
+        having = "" if select.having is None else f" WHERE {self.condition(select.having)}"
+        # Something is counted in any case, so that without GROUP BY there is one group.
+        return f"FROM (SELECT {', '.join(inner) or 'count(*) AS n'} {source}{grouping}) AS g{having}"
+
+    def _of_group(self, value: Lowered, name: str) -> Lowered:
+        columns = self._engine.columns([f"g.{name}_{part}" for part in range(self._reader[0])])
+        return columns if value.kind is None else replace(columns, kind=value.kind)
+
+    def _aggregate(self, aggregate: ir.Aggregate) -> Lowered:
+        if aggregate.operand is None:
+            return self._engine.number("count(*)")
+        value = self.expression(aggregate.operand)
+        if aggregate.function == "count":
+            return self._engine.count(value, aggregate.distinct)
+        return self._engine.aggregate(aggregate.function, value)
+
+    def expression(self, expression: ir.Expression) -> Lowered:
+        """A value in SQL."""
+        engine = self._engine
+        if expression in self._keys:
+            return self._keys[expression]
+        found = self._constants.get((expression, False))
+        if found is not None:
+            number, kind = found
+            return engine.null() if kind == meaning.NULL else engine.constant(str(number), _single(kind))
+        match expression:
+            case ir.FieldOf(source, path, _):
+                return engine.field(self._aliases[source], path)
+            case ir.MetaOf(source, name, _):
+                column = f"{self._aliases[source]}.{name.removeprefix('_')}"
+                kind_name = ir.META[name]
+                make = {"string": engine.text, "number": engine.number, "datetime": engine.moment}[kind_name]
+                return make(column)
+            case ir.Negative(operand):
+                value = engine.numeric(self.expression(operand))
+                return engine.number(engine.arithmetic("-", "0", value))
+            case ir.Arithmetic(operator, left, right):
+                a, b = (engine.numeric(self.expression(side)) for side in (left, right))
+                return engine.number(engine.arithmetic(operator, a, b))
+            case ir.Shift(operand, months, microseconds, _):
+                return engine.shift(self.expression(operand), months, microseconds)
+            case ir.Extract(part, operand):
+                return engine.extract(part, self.expression(operand))
+            case _:
+                raise AssertionError(f"unreachable: {expression} was checked before")
+
+    def condition(self, condition: ir.Condition) -> str:
+        """A condition in SQL: null counts as false wherever it comes from."""
+        engine = self._engine
+        match condition:
+            case ir.Truth(value):
+                return TRUE if value else FALSE
+            case ir.All(items):
+                return f"({' AND '.join(map(self.condition, items))})"
+            case ir.Some(items):
+                return f"({' OR '.join(map(self.condition, items))})"
+            case ir.Compare(operator, left, right):
+                return comparison(engine, operator, self.expression(left), self.expression(right))
+            case ir.Like():
+                return self._like(condition)
+            case ir.In():
+                return self._in(condition)
+            case ir.IsNull(operand, negated):
+                return engine.is_null(self.expression(operand), negated)
+            case ir.Exists(operand, negated):
+                test = engine.exists(self._aliases[operand.source], operand.path)
+                return f"NOT ({test})" if negated else f"({test})"
+            case ir.Match() | ir.Near():
+                return TRUE  # the join with its scores has chosen
+
+    def _like(self, like: ir.Like) -> str:
+        value = self.expression(like.operand)
+        number, kind = self._constants[like.pattern, False]
+        if kind != meaning.STRING or value.kind not in (None, meaning.STRING):
+            return FALSE
+        test = self._engine.like(value.payload, str(number), like.escape, like.negated)
+        return f"({test} AND {value.guard(meaning.STRING)})"
+
+    def _in(self, condition: ir.In) -> str:
+        """A list for each kind; what is of another kind than all of them is unknown."""
+        value = self.expression(condition.operand)
+        by_kind: dict[int, list[Lowered]] = {}
+        for item in condition.items:
+            number, kinds = self._constants[item, True]
+            several = kinds if isinstance(kinds, tuple) else (kinds,)
+            for place, kind in enumerate(several):
+                name = f"{number}.{place}" if isinstance(kinds, tuple) else str(number)
+                by_kind.setdefault(kind, []).append(self._engine.constant(name, kind))
+        if condition.negated and len(by_kind) > 1:
+            return FALSE  # whatever the value is, comparing it with one of another kind is unknown
+        tests = []
+        for kind, others in by_kind.items():
+            if kind in meaning.COMPARED and value.kind in (None, kind):
+                test = self._engine.among(value, others, condition.negated)
+                tests.append(f"({test} AND {value.guard(kind)})")
+        if not by_kind:
+            return TRUE if condition.negated else FALSE
+        return f"({' OR '.join(tests)})" if tests else FALSE
+
+
+def _live(alias: str) -> str:
+    return f"({alias}.expires IS NULL OR {alias}.expires > {slot(MOMENT, 'i')})"
+
+
+def _single(kinds: Kinds) -> int:
+    return kinds if isinstance(kinds, int) else meaning.ARRAY
+
+
+def _read_json(columns: Sequence[Any]) -> Value:
+    return None if columns[0] is None else decode_json(columns[0])
+
+
+def _read_document(columns: Sequence[Any]) -> Value:
+    return {"_id": columns[0], **decode(columns[1])}
