@@ -17,12 +17,24 @@ from pathlib import Path
 from quanta_tissu.errors import DatabaseError, MissingDependencyError
 from quanta_tissu.tissdb.backend import Backend
 from quanta_tissu.tissdb.collection import Collection
+from quanta_tissu.tissdb.copying import Copied, copy
 from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.documents import Document, NewDocument, Written
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend, TemporaryBackend
 from quanta_tissu.tissdb.transaction import Transaction, View
 
-__all__ = ["Collection", "Database", "Document", "NewDocument", "Transaction", "View", "Written", "open"]
+__all__ = [
+    "Collection",
+    "Copied",
+    "Database",
+    "Document",
+    "NewDocument",
+    "Transaction",
+    "View",
+    "Written",
+    "copy",
+    "open",
+]
 
 
 def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: float = 10.0) -> Database:

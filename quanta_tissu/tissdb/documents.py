@@ -66,12 +66,16 @@ class NewDocument:
         value: Its fields.
         vectors: Its vectors by the name of their index.
         expires: When it is to be gone, in microseconds since 1970; by the collection's `ttl` if None.
+        created: When it was inserted elsewhere; now if None.
+        updated: When it was last changed elsewhere; now if None.
     """
 
     id: str
     value: dict[str, Value]
     vectors: Vectors = field(default_factory=dict)
     expires: int | None = None
+    created: int | None = None
+    updated: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,9 @@ class Changes:
             revision = self.log_change("insert", info.name, new.id, text)
             written.append(Written(new.id, revision))
             expires = self._expiry(info, new.expires)
-            rows.append((revision, new.id, revision, self.time, self.time, expires, text))
+            created = self.time if new.created is None else new.created
+            updated = self.time if new.updated is None else new.updated
+            rows.append((revision, new.id, revision, created, updated, expires, text))
         try:
             self.connection.run_many(
                 f"INSERT INTO {info.table} (rid, id, rev, created, updated, expires, doc) "

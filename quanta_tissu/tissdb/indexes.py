@@ -33,7 +33,7 @@ class NewRow(NamedTuple):
 
 
 MOST_INDEXED = 2_000
-"""Bytes of a document's values that one value index can hold: what PostgreSQL's B-trees take, and so all engines."""
+"""Bytes of a document's values that a value index holds: PostgreSQL's B-trees take no more, so no engine does."""
 
 _PER_BYTE = 6
 """Bytes that a list or object takes there at most for each byte of its text."""

@@ -22,6 +22,9 @@ _OPTIONS = {"dimension", "metric"}
 
 _MOST_DIMENSIONS = 16_000
 
+_UNIT_ERROR = 2.0**-22
+"""How far the length of a vector may be from one after it was divided by its length, in float32."""
+
 
 class VectorKeeper:
     """As `Keeper`: checks vectors and hands their numbers to the engine."""
@@ -108,5 +111,6 @@ def checked(index: Index, vector: Any) -> NDArray[np.float32]:
                 path=f"_vectors.{name}",
                 hint="leave it out, or use metric='dot'",
             )
-        numbers = (numbers / length).astype(np.float32)
+        if abs(length - 1) > _UNIT_ERROR:  # or it would change every time that it is copied
+            numbers = (numbers / length).astype(np.float32)
     return numbers
