@@ -84,6 +84,28 @@ def transformers(torch):
 
 
 @pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2; its tests skip where the package is absent, and fail in CI."""
+    from quanta_tissu.errors import MissingDependencyError
+    from quanta_tissu.tisslm.interop.sentence_transformers import packaged_folder
+
+    try:
+        return packaged_folder()
+    except MissingDependencyError as error:
+        _unavailable(f"{error.message} ({error.hint})")
+
+
+@pytest.fixture(scope="session")
+def sentence_transformers(transformers):
+    """The library of sentence encoders; its tests skip with the reason where it is absent, and fail in CI."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        _unavailable("sentence-transformers is not installed (pip install sentence-transformers)")
+    import sentence_transformers
+
+    return sentence_transformers
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; its tests skip where it is absent, and fail in CI."""
     folder = Path(os.environ.get("TISSU_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -63,15 +63,19 @@ class SelfAttention:
                 *(getattr(x, "value", x) for x in (q, k)), window=config.sliding_window, key_mask=run.key_mask
             )
             run.recorder.attention.append(weights)
-        probability = config.dropout_of("attention") if run.dropout is not None else 0.0
-        mixed = ops.attention(
+        mixed = self.mix(q, k, v, run)
+        mixed = ops.reshape(mixed, shape=(batch, time, config.n_heads * config.head_dim))
+        return drop(self.out(mixed, run), config.dropout_of("residual"), run.dropout)
+
+    def mix(self, q: Any, k: Any, v: Any, run: ForwardPass) -> Any:
+        """Values as queries weigh them: q (B, T, H, E), k and v (B, S, K, E) → (B, T, H, E)."""
+        probability = self.config.dropout_of("attention") if run.dropout is not None else 0.0
+        return ops.attention(
             q,
             k,
             v,
-            window=config.sliding_window,
+            window=self.config.sliding_window,
             key_mask=run.key_mask,
             dropout=probability,
             seed=run.dropout.next() if run.dropout is not None and probability else None,
         )
-        mixed = ops.reshape(mixed, shape=(batch, time, config.n_heads * config.head_dim))
-        return drop(self.out(mixed, run), config.dropout_of("residual"), run.dropout)

@@ -27,11 +27,13 @@ class Block:
     pre_norm: bool
 
     @classmethod
-    def make(cls, layer: int, config: ModelConfig, positions: Positions) -> Block:
-        """Block `layer` of the configured architecture."""
+    def make(
+        cls, layer: int, config: ModelConfig, positions: Positions, attention: type[SelfAttention] = SelfAttention
+    ) -> Block:
+        """Block `layer` of the configured architecture, with this kind of attention."""
         name = f"model.layers.{layer}"
         return cls(
-            SelfAttention.make(layer, config, positions),
+            attention.make(layer, config, positions),
             FeedForward.make(layer, config),
             make_norm(f"{name}.input_layernorm", config),
             make_norm(f"{name}.post_attention_layernorm", config),

@@ -231,10 +231,15 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("window", qkv(5, 5, 2, 1), {"window": 2})
     yield Sample("window, cached keys", qkv(2, 5, 2, 1), {"window": 3})
     yield Sample("padding, rows that see nothing", qkv(5, 5, 2, 1), {"key_mask": padding})
+    yield Sample("not causal, padding", qkv(5, 5, 2, 2), {"causal": False, "key_mask": padding})
     yield Sample("dropout", qkv(4, 4, 2, 2), {"dropout": 0.4, "seed": (7,)})
     everything = {"window": 3, "key_mask": padding, "dropout": 0.3, "seed": (1, 2), "scale": 0.7}
     yield Sample("all together", qkv(4, 5, 4, 2), everything)
     yield Sample("large", qkv(150, 150, 4, 2), large=True)
+    padding = np.arange(131) < np.array([[131], [70]])
+    yield Sample(
+        "large, not causal, padding", qkv(131, 131, 2, 2), {"causal": False, "key_mask": padding}, large=True
+    )
     padding = np.arange(201) >= np.array([[0], [77]])
     everything = {"window": 65, "key_mask": padding, "dropout": 0.3, "seed": (3,)}
     yield Sample("large, all together", qkv(131, 201, 4, 2), everything, large=True)
