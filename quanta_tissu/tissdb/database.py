@@ -29,6 +29,7 @@ from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
 from quanta_tissu.tissdb.schema import check_is_schema
 from quanta_tissu.tissdb.search.cache import VectorCache
+from quanta_tissu.tissdb.tissql.run import Queries
 from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
 from quanta_tissu.tissdb.writer import Writer
 
@@ -43,7 +44,7 @@ _KEYS_LIVE = 7 * 24 * 3600 * 1_000_000
 _MAGIC = "quanta_tissu.tissdb"
 
 
-class Database:
+class Database(Queries):
     """One database, used by any number of threads.
 
     Args:

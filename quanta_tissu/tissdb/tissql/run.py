@@ -93,7 +93,8 @@ class _Prepared:
 
 
 @lru_cache(maxsize=_PLANS)
-def _prepared(text: str) -> _Prepared:
+def prepare(text: str) -> _Prepared:
+    """A statement, parsed, with what running it needs to know."""
     from quanta_tissu.tissdb.tissql.parse import parse  # sqlglot takes a third of a second to import
 
     parsed = parse(text)
@@ -106,7 +107,7 @@ def query(scope: Scope, text: str, parameters: Parameters = (), *, key: str | No
     """As `Queries.query`."""
     if not isinstance(text, str):
         raise QueryError(f"a statement is text, not {type(text).__name__}")
-    prepared = _prepared(text)
+    prepared = prepare(text)
     values = bound(prepared.parsed, parameters)
     statement = prepared.parsed.statement
     if prepared.parsed.explain:
@@ -126,7 +127,7 @@ def query(scope: Scope, text: str, parameters: Parameters = (), *, key: str | No
 
 def explain(scope: Scope, text: str, parameters: Parameters = ()) -> list[str]:
     """As `Queries.explain`."""
-    prepared = _prepared(text)
+    prepared = prepare(text)
     values = bound(prepared.parsed, parameters)
     if isinstance(prepared.parsed.statement, ir.Insert):
         raise QueryError("an INSERT looks for nothing", hint="EXPLAIN shows how documents are found")

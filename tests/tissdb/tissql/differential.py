@@ -1,6 +1,6 @@
 """Random statements on random documents: every engine must answer as the reference does, exactly.
 
-python tests/tissdb/tissql/differential.py --statements 200000 --seed 1 [--url postgresql://...]
+python tests/tissdb/tissql/differential.py --statements 200000 --seed 1 --engines sqlite postgres
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ import argparse
 import datetime as dt
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.tissdb.documents import Document, NewDocument, now
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.parameters import bound
-from quanta_tissu.tissdb.tissql.parse import parse
 from quanta_tissu.tissdb.tissql.reference import Environment, run_query
+from quanta_tissu.tissdb.tissql.run import prepare
 from quanta_tissu.tissdb.values import text_of
 
 UTC = dt.UTC
@@ -383,7 +386,7 @@ def difference(
     db: tissdb.Database, documents: dict[str, list[Document]], text: str, parameters: list
 ) -> str | None:
     """What an engine says otherwise than the reference, if anything."""
-    parsed = parse(text)
+    parsed = prepare(text).parsed
     query = parsed.statement
     expected = run_query(query, documents, Environment(bound(parsed, parameters), now()))
     result = db.query(text, parameters)
@@ -418,58 +421,68 @@ def filled(db: tissdb.Database, maker: Maker, count: int) -> dict[str, list[Docu
     return {name: list(db.collection(name).scan()) for name in COLLECTIONS}
 
 
-def run(url: str, statements: int, seed: int, *, per_round: int = 400, documents: int = 30, show=print) -> int:
-    """Compare statements on ever new documents; how many differ."""
+def run(
+    urls: list[str],
+    statements: int,
+    seed: int,
+    *,
+    per_round: int = 500,
+    documents: int = 30,
+    show: Callable[[str], None] = print,
+) -> int:
+    """Compare statements on ever new documents; how many answers differ.
+
+    Args:
+        urls: Databases; what is in them is dropped.
+        statements: How many, each of which every database answers.
+        seed: Of what is random.
+        per_round: Statements for which documents stay the same.
+        documents: Documents of a collection.
+        show: Gets what differs, and how it goes.
+    """
     differences = done = 0
     begun = time.monotonic()
-    while done < statements:
-        maker = Maker(seed * 1_000_003 + done)
-        with tissdb.open(fresh(url, done)) as db:
-            known = filled(db, maker, documents)
+    with ExitStack() as stack:
+        databases = [stack.enter_context(tissdb.open(url)) for url in urls]
+        while done < statements:
+            known = []
+            for db in databases:
+                for name in db.collections():
+                    db.drop_collection(name)
+                maker = Maker(seed * 1_000_003 + done)
+                known.append(filled(db, maker, documents))
             for _ in range(min(per_round, statements - done)):
                 text, parameters = maker.statement()
                 done += 1
-                try:
-                    found = difference(db, known, text, parameters)
-                except Exception as error:
-                    found = f"{text}\n  {parameters!r}\n  {type(error).__name__}: {error}"
-                if found:
-                    differences += 1
-                    show(f"--- {done}\n{found}")
-            drop(url, db)
-        if (done // per_round) % 25 == 0:
-            show(f"{done:,} statements, {differences} differences, {time.monotonic() - begun:.0f} s")
+                for db, there in zip(databases, known, strict=True):
+                    try:
+                        found = difference(db, there, text, parameters)
+                    except Exception as error:
+                        found = f"{text}\n  {parameters!r}\n  {type(error).__name__}: {error}"
+                    if found:
+                        differences += 1
+                        show(f"--- {done} on {db.url}\n{found}")
+            if done % (10 * per_round) == 0:
+                show(f"{done:,} statements, {differences} differences, {time.monotonic() - begun:.0f} s")
     return differences
 
 
-def fresh(url: str, number: int) -> str:
-    if "://" not in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}schema=differential_{number}"
-
-
-def drop(url: str, db: tissdb.Database) -> None:
-    for name in db.collections():
-        db.drop_collection(name)
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--statements", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--url", default=":memory:")
+    parser.add_argument("--engines", nargs="+", choices=("sqlite", "postgres"), default=["sqlite", "postgres"])
     options = parser.parse_args()
-    if options.url == "postgres":
-        sys.path.insert(0, str(Path(__file__).parents[1]))
-        import tempfile
+    with ExitStack() as stack:
+        urls = [":memory:"] if "sqlite" in options.engines else []
+        if "postgres" in options.engines:
+            sys.path.insert(0, str(Path(__file__).parents[1]))
+            from postgres_server import serving
 
-        from postgres_server import serving
-
-        with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder, serving(Path(folder)) as url:
-            found = run(url, options.statements, options.seed)
-    else:
-        found = run(options.url, options.statements, options.seed)
-    print(f"{options.statements:,} statements, {found} differences")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp"))
+            urls.append(stack.enter_context(serving(Path(folder))) + "&schema=differential")
+        found = run(urls, options.statements, options.seed)
+    print(f"{options.statements:,} statements on {' and '.join(options.engines)}: {found} differences")
     return 1 if found else 0
 
 
