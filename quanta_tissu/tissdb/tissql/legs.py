@@ -6,14 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from quanta_tissu.errors import InvalidDocumentError, QueryError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import CollectionInfo, Filter, Index
-from quanta_tissu.tissdb.search.cache import VectorCache, nearest
+from quanta_tissu.tissdb.search.cache import VectorCache
+from quanta_tissu.tissdb.search.hybrid import Request, search
 from quanta_tissu.tissdb.search.query import parse_query
-from quanta_tissu.tissdb.search.vectors import checked
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import legs_of
 from quanta_tissu.tissdb.tissql.reference import Environment, evaluate
@@ -40,6 +38,7 @@ def find_scores(
     info: CollectionInfo,
     connection: Connection,
     others: Filter,
+    scores: str,
     env: Environment,
     cache_of: Callable[[Index], VectorCache],
     seq: int,
@@ -52,6 +51,7 @@ def find_scores(
         info: The collection.
         connection: Sees one state throughout.
         others: The documents that suit the other conditions.
+        scores: `Engine.scores` of the engine.
         env: Parameters and moment.
         cache_of: Vectors of an index.
         seq: The number of the log's last entry in this state.
@@ -73,20 +73,24 @@ def find_scores(
                 raise _error(text, leg, error.message, error.hint) from None
             found[leg.index] = connection.dialect.text.search(connection, index, query, _ALL, others)
             continue
-        index = _index(text, info, leg, "vector")
-        allowed = {rid for (rid,) in connection.rows(others.sql, others.parameters)}
-        for pairs in found.values():
-            allowed &= {rid for rid, _ in pairs}
+        _index(text, info, leg, "vector")
         k = evaluate(leg.k, env)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise _error(text, leg, f"k = {k!r} is no number of documents", "NEAR(index, :vector, 10)")
+        vector = evaluate(leg.vector, env)
+        if not isinstance(vector, list):
+            raise _error(text, leg, f"{vector!r:.40} is no vector", "a list of numbers, as a parameter")
+        for pairs in found.values():
+            others = Filter(
+                f"SELECT o.rid FROM ({others.sql}) AS o JOIN ({scores}) AS m ON m.rid = o.rid",
+                (*others.parameters, json.dumps(pairs)),
+            )
+        request = Request(None, vector, k, vector_index=leg.index, only=others)
         try:
-            vector = checked(index, evaluate(leg.vector, env))
+            near = search(connection, info, request, cache_of, seq, env.moment)
         except InvalidDocumentError as error:
             raise _error(text, leg, error.message, error.hint) from None
-        snapshot = cache_of(index).at(connection, seq)
-        rows = np.array(sorted(allowed), np.int64)
-        found[leg.index] = nearest(snapshot, vector, index.options["metric"], k, rows)
+        found[leg.index] = [(one.rid, one.score) for one in near]
     return {name: json.dumps([[rid, float(score)] for rid, score in pairs]) for name, pairs in found.items()}
 
 

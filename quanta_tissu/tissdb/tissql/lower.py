@@ -116,6 +116,7 @@ class Lowering:
         if query.groups is not None:
             return self._grouped(query)
         self._enter(query.sources)
+        source = self._from(query)
         outputs, readers = [], []
         for column in query.columns:
             sql, reader = self._output(column, query.source)
@@ -123,7 +124,7 @@ class Lowering:
             readers.append(reader)
         ties = [self.expression(ir.MetaOf(source.alias, "_id")) for source in query.sources]
         order = self._order([(self.expression(item.value), item.descending) for item in query.order], ties, query)
-        sql = f"SELECT {', '.join(outputs)} {self._from(query)}{order}{self._limits(query)}"
+        sql = f"SELECT {', '.join(outputs)} {source}{order}{self._limits(query)}"
         return _finished(sql, readers)
 
     def rows_to_change(self, source: ir.Source, where: ir.Condition | None) -> Plan:

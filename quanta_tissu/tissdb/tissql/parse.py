@@ -10,7 +10,8 @@ from sqlglot import exp
 from quanta_tissu.errors import QueryError
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import check_select, check_union
-from quanta_tissu.tissdb.tissql.reader import Reader, fail, span_of
+from quanta_tissu.tissdb.tissql.conditions import ConditionReader
+from quanta_tissu.tissdb.tissql.reader import fail, span_of
 from quanta_tissu.tissdb.tissql.tokens import syntax_tree
 
 
@@ -32,8 +33,8 @@ def parse(text: str) -> ir.Parsed:
     return ir.Parsed(text, statement, explain, tuple(sorted(keys, key=lambda key: (str(type(key)), key))))
 
 
-class _StatementReader(Reader):
-    """Reads whole statements; expressions and conditions are `Reader`'s."""
+class _StatementReader(ConditionReader):
+    """Reads whole statements."""
 
     def statement(self, tree: exp.Expr) -> ir.Statement:
         readers: dict[type[exp.Expr], Callable[[Any], ir.Statement]] = {

@@ -314,6 +314,7 @@ class _Run:
             self.find(source),
             self._connection,
             others,
+            self._engine.scores(),
             self._env,
             self._cache_of,
             head,

@@ -21,6 +21,7 @@ MAX_UNIONS = 32
 
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+_AFTER_LISTS = {*_CLOSE, TokenType.FROM, TokenType.WHERE, TokenType.SEMICOLON}
 _ENDS_A_RUN = {TokenType.COMMA, TokenType.AND, TokenType.OR}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
 _PLACE = re.compile(r"Line (\d+), Col: (\d+)")
@@ -135,6 +136,8 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
             raise _error(
                 text, f"more than {MAX_JOINS} joins or {MAX_UNIONS} unions", token, "ask in several queries"
             )
+        if kind == TokenType.COMMA and (place + 1 == len(tokens) or tokens[place + 1].token_type in _AFTER_LISTS):
+            raise _error(text, "nothing comes after this comma", token, "leave it out")
         if kind == TokenType.SEMICOLON and place != len(tokens) - 1:
             raise _error(text, "there is more than one statement", tokens[place + 1], "run one at a time")
     if tokens[0].token_type == TokenType.INSERT and len(tokens) > 1 and tokens[1].token_type != TokenType.INTO:
