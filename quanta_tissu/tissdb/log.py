@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Row
 
 _VERSION = b"tissdb log 1\n"
 
@@ -92,6 +92,8 @@ def entry_hash(
 class Log:
     """The end of the log as the writer extends it inside a transaction.
 
+    Entries are written together at the end of the transaction, in which nobody reads them.
+
     Args:
         connection: The writer's, in a transaction of its own.
     """
@@ -103,6 +105,7 @@ class Log:
         self.hash: bytes = hash
         self.catalog: int = catalog
         self._stored = (self.seq, self.catalog)
+        self._new: list[Row] = []
 
     def append(
         self,
@@ -123,10 +126,7 @@ class Log:
         """
         seq = self.seq + 1
         hash = entry_hash(self.hash, seq, time, actor, action, ok, collection, id, digest, detail)
-        self._connection.run(
-            f"INSERT INTO _log ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (seq, time, actor, action, int(ok), collection, id, digest, detail, hash),
-        )
+        self._new.append((seq, time, actor, action, int(ok), collection, id, digest, detail, hash))
         self.seq, self.hash = seq, hash
         return seq
 
@@ -135,17 +135,21 @@ class Log:
         return self.seq, self.hash, self.catalog
 
     def reset(self, mark: tuple[int, bytes, int]) -> None:
-        """Come back to where it ended; the entries themselves go with the savepoint."""
+        """Come back to where it ended, and forget the entries since."""
         self.seq, self.hash, self.catalog = mark
+        del self._new[self.seq - self._stored[0] :]
 
     def store_head(self) -> bool:
-        """Write where it ends; at the end of the transaction.
+        """Write its new entries, and where it ends; at the end of the transaction.
 
         Returns:
             Whether anything was added.
         """
         if (self.seq, self.catalog) == self._stored:
             return False
+        self._connection.run_many(
+            f"INSERT INTO _log ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new
+        )
         self._connection.run(
             "UPDATE _head SET seq = ?, hash = ?, catalog = ?", (self.seq, self.hash, self.catalog)
         )

@@ -127,13 +127,19 @@ class PostgresConnection:
 
     def begin_read(self) -> None:
         """As `Connection`: the state is that of this moment."""
-        self.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self.rows("SELECT 1")  # BEGIN alone does not take a view yet
+        # BEGIN alone does not take a view yet.
+        self._run_plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1")
 
     def begin_write(self) -> None:
         """As `Connection`."""
-        self.rows("BEGIN")
-        self.rows("SELECT pg_advisory_xact_lock(?)", (self._lock,))
+        self._run_plain(f"BEGIN; SELECT pg_advisory_xact_lock({self._lock})")
+
+    def _run_plain(self, statements: str) -> None:
+        """Run statements without parameters in one message."""
+        try:
+            self._connection.execute(statements.encode())
+        except psycopg.Error as error:
+            raise translated(error) from error
 
     def commit(self) -> None:
         """As `Connection`."""
