@@ -35,6 +35,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tokenizer": ("tokenizer", "Train a tokenizer, and see what it does to a text."),
         "data": ("data", "Prepare a token dataset, and count what is in a source."),
     },
+    "Keep": {
+        "db": ("db", "Keep documents, query and search them, and see who changed what."),
+    },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),
         "gradcheck": ("gradcheck", "Prove every gradient against finite differences."),

@@ -21,10 +21,10 @@ Reader = Callable[[], str]
 """Returns the next message. Raises EOFError at the end, KeyboardInterrupt if Ctrl-C cleared the line."""
 
 
-def history_file() -> Path:
+def history_file(name: str = "chat_history") -> Path:
     """Where the lines typed in a terminal are remembered: `$XDG_STATE_HOME/tissu/chat_history`."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "tissu" / "chat_history"
+    return (Path(base) if base else Path.home() / ".local" / "state") / "tissu" / name
 
 
 def make_reader(commands: Iterable[str], settings: Iterable[str]) -> Reader:
@@ -57,8 +57,8 @@ def _terminal_reader(commands: Iterable[str], settings: Iterable[str]) -> Reader
     from prompt_toolkit import PromptSession
 
     session: PromptSession[str] = PromptSession(
-        history=_history(),
-        key_bindings=_keys(),
+        history=history("chat_history"),
+        key_bindings=enter_sends(),
         completer=_completer(commands, settings),
         complete_while_typing=False,
         multiline=True,
@@ -67,11 +67,11 @@ def _terminal_reader(commands: Iterable[str], settings: Iterable[str]) -> Reader
     return lambda: session.prompt("> ")
 
 
-def _history() -> History:
+def history(name: str) -> History:
     """History on disk, readable by its owner alone; in memory if the disk does not let us."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
-    path = history_file()
+    path = history_file(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
@@ -81,7 +81,7 @@ def _history() -> History:
     return FileHistory(path)
 
 
-def _keys() -> KeyBindings:
+def enter_sends() -> KeyBindings:
     """Enter sends; after a backslash, and with Alt, it starts a new line."""
     from prompt_toolkit.key_binding import KeyBindings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TextIO
@@ -15,6 +16,8 @@ from quanta_tissu.tissdb.ids import check_id, new_id
 from quanta_tissu.tissdb.values import Value, decode_json, text_of
 
 _AT_ONCE = 500
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def export_lines(collection: Collection) -> Iterator[str]:
@@ -58,20 +61,51 @@ def import_lines(
     return done
 
 
+def new_document(value: Value, *, id: str | None = None) -> NewDocument:
+    """A document from a value with `_id`, `_expires` and `_vectors`, all optional, as others send them.
+
+    Args:
+        value: An object; `_rev`, `_created` and `_updated`, which a document that was read has, are left out.
+        id: Its id, if it is known from elsewhere; otherwise `_id`, or a new one.
+
+    Raises:
+        InvalidDocumentError: It is no document.
+    """
+    if not isinstance(value, dict):
+        raise InvalidDocumentError(f"this is no document but a {type(value).__name__}")
+    fields = {name: item for name, item in value.items() if name not in ("_rev", "_created", "_updated")}
+    own, expires, vectors = fields.pop("_id", None), fields.pop("_expires", None), fields.pop("_vectors", None)
+    if id is not None and own not in (None, id):
+        raise InvalidDocumentError(f"the document says that its id is {own!r}, not {id!r}", path="_id")
+    id = own if id is None else id
+    if isinstance(expires, dt.datetime):
+        expires = (expires - _EPOCH) // dt.timedelta(microseconds=1)
+    if expires is not None and (not isinstance(expires, int) or isinstance(expires, bool)):
+        raise InvalidDocumentError(
+            f"_expires = {expires!r} is no moment", path="_expires", hint="microseconds since 1970, or a $datetime"
+        )
+    if vectors is not None and not isinstance(vectors, dict):
+        raise InvalidDocumentError(
+            f"_vectors is a {type(vectors).__name__}", path="_vectors", hint='{"name of the index": [numbers]}'
+        )
+    text_of(fields)
+    given = {name: _vector(name, vector) for name, vector in (vectors or {}).items()}
+    return NewDocument(new_id() if id is None else check_id(id), fields, given, expires)
+
+
 def _document(number: int, line: str) -> NewDocument:
     try:
-        value = decode_json(line)
-        if not isinstance(value, dict):
-            raise InvalidDocumentError(f"this is no document but a {type(value).__name__}")
-        for name in ("_rev", "_created", "_updated"):
-            value.pop(name, None)
-        id, expires = value.pop("_id", None), value.pop("_expires", None)
-        vectors = {name: _vector(given) for name, given in value.pop("_vectors", {}).items()}
-        text_of(value)
-        return NewDocument(new_id() if id is None else check_id(id), value, vectors, expires)
+        return new_document(decode_json(line))
     except InvalidDocumentError as error:
         raise InvalidDocumentError(f"line {number}: {error.message}", path=error.path, hint=error.hint) from None
 
 
-def _vector(given: Value) -> Value:
-    return np.frombuffer(given, "<f4") if isinstance(given, bytes) else given
+def _vector(name: str, given: Value) -> Value:
+    if not isinstance(given, bytes):
+        return given
+    if len(given) % 4:
+        raise InvalidDocumentError(
+            f"the vector for {name!r} has {len(given)} bytes, which are no float32 numbers",
+            path=f"_vectors.{name}",
+        )
+    return np.frombuffer(given, "<f4")

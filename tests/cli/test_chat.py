@@ -373,7 +373,7 @@ def test_the_tab_key_completes_commands_and_settings(terminal):
 def test_a_state_folder_that_cannot_be_written_is_mentioned_and_no_more(tmp_path, monkeypatch, capsys):
     (tmp_path / "state").write_text("a file, not a folder")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    history = chat_input._history()
+    history = chat_input.history("chat_history")
     history.append_string("kept in memory")
     assert "what you type is not remembered" in capsys.readouterr().err
 

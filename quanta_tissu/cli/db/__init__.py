@@ -1,0 +1,47 @@
+"""`tissu db`: databases of documents from the command line, one file for each theme."""
+
+from __future__ import annotations
+
+import click
+
+from quanta_tissu.cli.db.audit import command as audit_command
+from quanta_tissu.cli.db.care import (
+    backup_command,
+    compact_command,
+    restore_command,
+    stats_command,
+    verify_command,
+)
+from quanta_tissu.cli.db.definitions import create_command, drop_command, index_command
+from quanta_tissu.cli.db.documents import delete_command, get_command, put_command
+from quanta_tissu.cli.db.exchange import export_command, import_command
+from quanta_tissu.cli.db.finding import query_command, search_command
+from quanta_tissu.cli.db.shell import command as shell_command
+from quanta_tissu.cli.db.watch import command as watch_command
+
+
+@click.group("db")
+def command() -> None:
+    """Keep documents, query and search them, and see who changed what.
+
+    DB is a file, or postgresql://user@host/database?schema=NAME. Collections are made by the first document in
+    them. Values beyond JSON are written {"$datetime": "2026-11-22T09:30:00Z"}, {"$date": ...}, {"$time": ...} and
+    {"$binary": "<base64>"}.
+
+    \b
+    Examples:
+      tissu db create notes.db
+      tissu db put notes.db notes '{"title": "A first note", "stars": 3}'
+      tissu db query notes.db 'SELECT title, stars FROM notes WHERE stars > :least' -p least=2
+      tissu db index notes.db notes words --kind text --field title
+      tissu db search notes.db notes 'first note'
+    """
+
+
+for _command in (
+    *(create_command, index_command, drop_command),
+    *(put_command, get_command, delete_command, import_command, export_command),
+    *(query_command, search_command, shell_command, watch_command),
+    *(stats_command, verify_command, audit_command, backup_command, restore_command, compact_command),
+):
+    command.add_command(_command)

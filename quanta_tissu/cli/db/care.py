@@ -1,0 +1,134 @@
+"""`tissu db stats`, `verify`, `backup`, `restore` and `compact`: what a database needs in the long run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quanta_tissu.cli.db.opening import database_argument, json_option, opened, print_table
+
+
+@click.command("stats")
+@database_argument
+@json_option
+def stats_command(database: str, as_json: bool) -> None:
+    """Show collections with their documents and indexes, the size, and the end of the log.
+
+    \b
+    Example:
+      tissu db stats notes.db
+    """
+    from quanta_tissu.tissdb.database import FORMAT
+
+    with opened(database) as db:
+        head = db.head()
+        figures: dict[str, Any] = {
+            "database": database,
+            "uuid": db.uuid,
+            "format": FORMAT,
+            "bytes": db.size(),
+            "log": {"entries": head.seq, "head": head.hash.hex()},
+            "collections": {
+                name: {
+                    "documents": db.collection(name).count(),
+                    "indexes": {index.name: index.kind for index in db.collection(name).indexes.values()},
+                }
+                for name in db.collections()
+            },
+        }
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    click.echo(f"{database}, format {FORMAT}, {figures['bytes']:,} bytes, {figures['uuid']}")
+    click.echo(f"log: {head.seq:,} entries, head {head.hash.hex()[:16]}…")
+    if not figures["collections"]:
+        click.echo("no collections yet")
+        return
+    print_table(
+        ("collection", "documents", "indexes"),
+        (
+            (
+                name,
+                f"{one['documents']:,}",
+                ", ".join(f"{index} ({kind})" for index, kind in one["indexes"].items()),
+            )
+            for name, one in figures["collections"].items()
+        ),
+    )
+
+
+@click.command("verify")
+@database_argument
+@json_option
+@click.pass_context
+def verify_command(ctx: click.Context, database: str, as_json: bool) -> None:
+    """Read all of a database and say what is wrong: file, documents, indexes and log.
+
+    Exit code 1 if something is. `tissu db audit verify` also compares the log with anchors kept elsewhere.
+
+    \b
+    Example:
+      tissu db verify notes.db && tissu db backup notes.db monday.db
+    """
+    with opened(database) as db:
+        problems = db.check()
+    if as_json:
+        click.echo(json.dumps({"ok": not problems, "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(
+            f"{database}: {len(problems)} problems" if problems else f"{database}: everything is in its place"
+        )
+    ctx.exit(1 if problems else 0)
+
+
+@click.command("backup")
+@database_argument
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+def backup_command(database: str, target: Path) -> None:
+    """Copy a database to a new file while others use it; the copy is checked before it is there.
+
+    \b
+    Example:
+      tissu db backup notes.db monday.db
+    """
+    with opened(database) as db:
+        db.backup(target)
+    click.echo(f"wrote {target}: {target.stat().st_size:,} bytes, checked")
+
+
+@click.command("restore")
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DB", type=click.Path(path_type=Path))
+def restore_command(source: Path, target: Path) -> None:
+    """Put a backup in the place of a database that is not there (any more); it is checked first.
+
+    \b
+    Example:
+      tissu db restore monday.db notes.db
+    """
+    from quanta_tissu.tissdb.backup import restore
+
+    restore(source, target)
+    click.echo(f"restored {target} from {source}")
+
+
+@click.command("compact")
+@database_argument
+def compact_command(database: str) -> None:
+    """Remove what has expired and give unused space back; nobody else can write meanwhile.
+
+    \b
+    Example:
+      tissu db compact notes.db
+    """
+    with opened(database) as db:
+        before = db.size()
+        expired = db.sweep()
+        db.compact()
+        after = db.size()
+    click.echo(f"{database}: {before:,} -> {after:,} bytes, {expired:,} expired documents removed")

@@ -1,0 +1,141 @@
+"""What the commands about databases share: how DB is named and opened, and how JSON and tables are shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from quanta_tissu.errors import DatabaseError, NotFoundError
+
+if TYPE_CHECKING:
+    from quanta_tissu.tissdb import Database
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+database_argument = click.argument("database", metavar="DB")
+collection_argument = click.argument("collection", metavar="COLLECTION")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@contextmanager
+def opened(database: str, *, make: bool = False) -> Iterator[Database]:
+    """A database, on behalf of the user who runs the command.
+
+    Args:
+        database: A file or an address.
+        make: Make the file if it is not there.
+
+    Raises:
+        NotFoundError: It is not there.
+        DatabaseError: It would be gone at the end of the command.
+    """
+    from quanta_tissu import tissdb
+
+    if database == ":memory:":
+        raise DatabaseError(
+            "a database in memory would be gone when the command ends", hint="name a file; Python has :memory:"
+        )
+    if not make and "://" not in database and not Path(database).exists():
+        raise NotFoundError(f"there is no database {database}", hint=f"`tissu db create {database}` makes it")
+    with tissdb.open(database, actor=user()) as db:
+        yield db
+
+
+def require_collection(db: Database, name: str) -> None:
+    """Refuse a collection that is not there, which an empty answer would hide.
+
+    Raises:
+        NotFoundError: It is not there.
+    """
+    known = db.collections()
+    if name not in known:
+        raise NotFoundError(
+            f"there is no collection {name!r}", hint=f"collections: {', '.join(known) or 'none yet'}"
+        )
+
+
+def user() -> str:
+    """Who runs the command, for the log."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return "local"
+
+
+def read_argument(text: str | None, what: str) -> str:
+    """A value of the command line, or all of standard input for `-`."""
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError(f"{what} is missing: give it, or - and standard input")
+    if text is None or text == "-":
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError as error:
+            raise DatabaseError(f"standard input is not UTF-8 text: {error.reason}") from None
+    return text
+
+
+def parameter_value(text: str) -> Any:
+    """A value as it is typed: JSON, and what is not JSON is text."""
+    from quanta_tissu.errors import InvalidDocumentError
+    from quanta_tissu.tissdb.values import decode_json
+
+    try:
+        return decode_json(text)
+    except InvalidDocumentError:
+        # What was meant as a tagged value should not become text.
+        if text.lstrip().startswith(("{", "[")):
+            raise
+        return text
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON, with tags."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def pretty_json(value: Any) -> str:
+    """A value as JSON for people."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's own types; the fields of an object stay in their order."""
+    from quanta_tissu.tissdb.values import plain
+
+    return {name: plain(item) for name, item in value.items()} if isinstance(value, dict) else plain(value)
+
+
+def cell(value: Any) -> str:
+    """A value in a table: text as it is, the rest as JSON, nothing for null."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return str(value)
+    return json_line(value)
+
+
+def moment_text(microseconds: int) -> str:
+    """A time of the log, in UTC."""
+    return dt.datetime.fromtimestamp(microseconds / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows below each other on standard output."""
+    from rich.table import Table
+
+    from quanta_tissu.cli.console import OutputConsole
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    OutputConsole(markup=False, highlight=False, emoji=False).print(table)
