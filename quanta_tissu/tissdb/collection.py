@@ -97,6 +97,9 @@ class Collection:
         return written
 
     def _insert(self, documents: list[NewDocument], key: str | None) -> list[Written]:
+        if key is None:
+            return self._scope.insert(self.name, documents)
+
         def work(changes: Changes) -> list[list[Any]]:
             made = changes.insert(changes.collection(self.name, create=True), documents)
             return [[one.id, one.revision] for one in made]

@@ -8,9 +8,11 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,7 +25,7 @@ from quanta_tissu.tissdb.backup import backup, require_file
 from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
-from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
@@ -213,6 +215,7 @@ class Database(Queries):
 
         def piece(connection: Connection, log: Log) -> T:
             changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
+            caught.clear()  # what a run that was undone has left
             result = run_once(changes, work, key)
             if changes.catalog is not self._catalog:
                 caught.append(changes.catalog)
@@ -222,6 +225,24 @@ class Database(Queries):
         for catalog in caught:
             self._note_catalog(catalog)
         return result
+
+    def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
+        """As `Scope`; documents of callers who come together are added as one list."""
+        written, catalog = self._writer.run_joint(self._insert_joint, (name, documents))
+        self._note_catalog(catalog)
+        return list(written)
+
+    def _insert_joint(
+        self, connection: Connection, log: Log, wanted: Sequence[tuple[str, Sequence[NewDocument]]]
+    ) -> list[tuple[list[Written], Catalog]]:
+        changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
+        results = []
+        for name, group in groupby(wanted, key=itemgetter(0)):
+            lists = [documents for _, documents in group]
+            info = changes.collection(name, create=True)
+            written = iter(changes.insert(info, list(chain.from_iterable(lists))))
+            results += [list(islice(written, len(documents))) for documents in lists]
+        return [(written, changes.catalog) for written in results]
 
     def as_actor(self, actor: str) -> Database:
         """This database, with changes made on somebody's behalf; it lives as long as this one."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
-from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.search.cache import VectorCache
 
 T = TypeVar("T")
@@ -37,3 +37,6 @@ class Scope(Protocol):
             work: What to do; its result can be written as JSON if there is a key.
             key: An idempotency key: work that was done under it is not done again, and its result is given again.
         """
+
+    def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
+        """Add documents to a collection, which is made if it is not there: all of them or none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
-from quanta_tissu.tissdb.documents import Changes
+from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.log import Log
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.tissql.run import Queries
@@ -76,6 +76,10 @@ class Transaction(Queries):
         with self.savepoint():
             return run_once(self._open(), work, key)
 
+    def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
+        """As `Scope`."""
+        return self.write(lambda changes: changes.insert(changes.collection(name, create=True), documents))
+
     def end(self) -> None:
         """Refuse everything from now on."""
         self._changes = None
@@ -129,6 +133,10 @@ class View(Queries):
             DatabaseError: Always.
         """
         raise DatabaseError("a view cannot be written", hint="write to the database, or in a transaction")
+
+    def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
+        """Refuse, as `write`."""
+        return self.write(lambda changes: [])
 
 
 @contextmanager

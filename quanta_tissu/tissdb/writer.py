@@ -1,17 +1,20 @@
 """The one writer of a process: a thread that commits the work of many callers together.
 
 A commit waits for the disk, whatever it holds. So the writer takes all work that has come meanwhile, runs it in
-one transaction, each piece behind a savepoint of its own, commits once, and only then tells the callers. One piece
-that fails is undone alone. Callers are served in the order in which they came, so nobody starves.
+one transaction, commits once, and only then tells the callers. If a piece fails, all is undone and run again, each
+piece behind a savepoint of its own, so that it fails alone: savepoints are dear, since a full-text index writes
+what it has gathered at each. Callers are served in the order in which they came, so nobody starves.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
@@ -20,19 +23,34 @@ from quanta_tissu.tissdb.log import Log
 
 T = TypeVar("T")
 
+JointWork = Callable[[Connection, Log, Sequence[Any]], Sequence[Any]]
+"""Work that does what several callers want at once: a result for each argument."""
+
 MOST_TOGETHER = 512
 """Pieces of work in one transaction at most, so that the first does not wait long for the last."""
 
 _IDLE_SECONDS = 0.5
 
+_GATHER_SECONDS = 0.0005
+"""To wait for each of as many pieces as came together the last time: who was just told that it is done comes
+again soon, and more together cost less."""
+
 
 class _Piece:
-    """Work for the writer, and who waits for it."""
+    """Work for the writer, and who waits for it.
 
-    __slots__ = ("alone", "future", "work")
+    Args:
+        work: Gets the arguments of all pieces next to each other that have the same work, and returns a result for
+            each.
+        argument: Its own.
+        alone: Share the transaction with nobody.
+    """
 
-    def __init__(self, work: Callable[[Connection, Log], Any], alone: bool) -> None:
+    __slots__ = ("alone", "argument", "future", "work")
+
+    def __init__(self, work: JointWork, argument: Any, alone: bool = False) -> None:
         self.work = work
+        self.argument = argument
         self.alone = alone
         self.future: Future[Any] = Future()
 
@@ -64,7 +82,8 @@ class Writer:
         """Run work in a transaction and wait until it is committed.
 
         Args:
-            work: Gets the connection and the log. What it raises undoes all it did, and is raised here.
+            work: Gets the connection and the log. What it raises undoes all it did, and is raised here. It may be
+                undone and run again because of work of others, so all it does must be in the transaction.
             alone: Share the transaction with nobody.
 
         Raises:
@@ -76,12 +95,26 @@ class Writer:
 
     def submit(self, work: Callable[[Connection, Log], T], *, alone: bool = False) -> Future[T]:
         """As `run`, without waiting."""
+        return self._put(_Piece(lambda connection, log, _: [work(connection, log)], None, alone))
+
+    def run_joint(self, work: JointWork, argument: Any) -> Any:
+        """As `run`, of work that is done at once for all who come together and want it.
+
+        Args:
+            work: Gets the arguments of several callers who gave the same work, in their order.
+            argument: This caller's.
+
+        Returns:
+            This caller's result.
+        """
+        return self._put(_Piece(work, argument)).result()
+
+    def _put(self, piece: _Piece) -> Future[Any]:
         if self._lent_to == threading.get_ident():
             raise DatabaseError(
                 "the database is written inside a transaction of the same thread, which would wait for itself",
                 hint="write through the transaction: tx.collection(...)",
             )
-        piece = _Piece(work, alone)
         with self._closing:
             if self._closed:
                 raise DatabaseError("the database is closed", hint="open it again")
@@ -110,6 +143,7 @@ class Writer:
     def _serve(self) -> None:
         carried: _Piece | None = None
         ending = False
+        expected = 1
         while not ending or carried is not None:
             if carried is None:
                 first = self._next()
@@ -120,7 +154,7 @@ class Writer:
             batch = [first]
             while not first.alone and not ending and len(batch) < MOST_TOGETHER:
                 try:
-                    piece = self._queue.get_nowait()
+                    piece = self._queue.get(timeout=_GATHER_SECONDS if len(batch) < expected else 0)
                 except queue.Empty:
                     break
                 if piece is None:
@@ -131,6 +165,7 @@ class Writer:
                 else:
                     batch.append(piece)
             self._commit_together(batch)
+            expected = len(batch)
         if self._connection is not None:
             self._connection.close()
 
@@ -154,8 +189,19 @@ class Writer:
         try:
             connection = self._begin()
             log = Log(connection)
-            for piece in batch:
-                self._run_piece(piece, connection, log, done, single=len(batch) == 1)
+            try:
+                for work, same in groupby(batch, key=attrgetter("work")):
+                    pieces = list(same)
+                    results = work(connection, log, [piece.argument for piece in pieces])
+                    done += zip(pieces, results, strict=True)
+            except Exception:
+                if len(batch) == 1 or not connection.in_transaction:
+                    raise
+                connection.rollback()
+                connection.begin_write()
+                log, done = Log(connection), []
+                for piece in batch:
+                    self._run_alone(piece, connection, log, done)
             changed = log.store_head()
             connection.commit()
         except BaseException as error:
@@ -184,29 +230,25 @@ class Writer:
         self._connection.begin_write()
         return self._connection
 
-    def _run_piece(
-        self, piece: _Piece, connection: Connection, log: Log, done: list[tuple[_Piece, Any]], *, single: bool
-    ) -> None:
+    def _run_alone(self, piece: _Piece, connection: Connection, log: Log, done: list[tuple[_Piece, Any]]) -> None:
         """Run one piece; if it fails, undo and report it alone.
 
         Raises:
             Exception: The engine has ended the whole transaction.
         """
         mark = log.mark()
-        if not single:
-            connection.rows("SAVEPOINT piece")
+        connection.rows("SAVEPOINT piece")
         try:
-            result = piece.work(connection, log)
+            [result] = piece.work(connection, log, [piece.argument])
         except BaseException as error:
-            if single or not connection.in_transaction:
+            if not connection.in_transaction:
                 raise
             connection.rows("ROLLBACK TO piece")
             connection.rows("RELEASE piece")
             log.reset(mark)
             piece.future.set_exception(error)
             return
-        if not single:
-            connection.rows("RELEASE piece")
+        connection.rows("RELEASE piece")
         done.append((piece, result))
 
     def _abandon(self, error: BaseException) -> None:

@@ -88,3 +88,41 @@ def test_closing_waits_for_what_was_handed_in(path):
         one.result()
     with tissdb.open(path) as again:
         assert len(again["a"]) == 100
+
+
+def test_inserts_that_come_together_are_undone_one_by_one_where_they_fail(db):
+    db["a"].create_index("text", kind="text")
+    db["a"].insert({"text": "first"}, id="3")
+    with ThreadPoolExecutor(20) as pool, db.transaction():
+        done = [
+            pool.submit(db["b" if n % 5 == 0 else "a"].insert, {"text": f"word{n}"}, id=str(n % 12))
+            for n in range(20)
+        ]
+        while db._writer._queue.qsize() < 20:
+            time.sleep(0.001)
+    failed = sum(isinstance(one.exception(), ConflictError) for one in done)
+    expected = {("b" if n % 5 == 0 else "a", str(n % 12)) for n in range(20)} | {("a", "3")}
+    found = {(name, document.id) for name in ("a", "b") for document in db[name]}
+    assert found == expected
+    assert failed == 21 - len(expected)
+    assert db.verify_log().ok
+    for one in done:
+        if one.exception() is None:
+            assert one.result().revision <= db.head().seq
+    assert len({one.result().revision for one in done if one.exception() is None}) == 20 - failed
+    assert len(db["a"].search("first")) == 1
+
+
+def test_a_collection_of_work_that_was_undone_is_not_remembered(db):
+    db["a"].insert({}, id="x")
+    with ThreadPoolExecutor(2) as pool, db.transaction():
+        one = pool.submit(db["new"].insert, {}, id="y")
+        while db._writer._queue.qsize() < 1:
+            time.sleep(0.001)
+        two = pool.submit(db["a"].insert, {}, id="x")
+        while db._writer._queue.qsize() < 2:
+            time.sleep(0.001)
+    assert isinstance(two.exception(), ConflictError)
+    assert one.result().id == "y"
+    assert "y" in db["new"]
+    assert db.collections() == ["a", "new"]
