@@ -147,9 +147,7 @@ class Log:
         """
         if (self.seq, self.catalog) == self._stored:
             return False
-        self._connection.run_many(
-            f"INSERT INTO _log ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new
-        )
+        self._connection.run_many(f"INSERT INTO _log ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new)
         self._connection.run(
             "UPDATE _head SET seq = ?, hash = ?, catalog = ?", (self.seq, self.hash, self.catalog)
         )

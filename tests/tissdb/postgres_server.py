@@ -65,6 +65,11 @@ def serving(folder: Path) -> Iterator[str]:
             server.wait(20)
 
 
+def is_alive(folder: Path) -> bool:
+    """Whether the process that made a folder, whose name holds its number, is still there."""
+    return Path("/proc", folder.name.split("-")[2]).exists()
+
+
 def _end_with_parent() -> None:
     """If the tests are killed, the server hears of it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

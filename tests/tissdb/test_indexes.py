@@ -79,8 +79,9 @@ def test_keys_and_places_are_not_mistaken_for_each_other(db):
     a = db["a"]
     a.create_index("first", kind="unique", fields="list[0]")
     a.insert({"list": [1]})
-    a.insert({"list": {"0": 1}})
-    a.insert({"list": {"0": 1}})
+    for other in ({"0": 1}, 1, "text", None, []):
+        a.insert({"list": other})
+        a.insert({"list": other})
     with pytest.raises(UniqueError):
         a.insert({"list": [1]})
     db["b"].create_index("key", kind="unique", fields='object."0"')

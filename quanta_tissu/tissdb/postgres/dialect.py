@@ -8,6 +8,7 @@ from psycopg import errors as pg
 
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.postgres.functions import FUNCTIONS
+from quanta_tissu.tissdb.postgres.paths import json_at
 from quanta_tissu.tissdb.postgres.text import PostgresText
 from quanta_tissu.tissdb.postgres.vectors import PostgresVectors
 
@@ -92,16 +93,6 @@ class PostgresDialect:
     def unique_violation(self, error: Exception) -> str | None:
         """As `Dialect`: "i_5" or "d_1_id_key"."""
         return error.diag.constraint_name if isinstance(error, pg.UniqueViolation) else None
-
-
-def json_at(expression: str, path: Sequence[str | int]) -> str:
-    """What stands at a path of a JSON value, as JSON; no row of it where nothing does.
-
-    `->` with text finds only keys of objects and with a number only places in lists. `#>` would take either for
-    the other.
-    """
-    steps = (str(step) if isinstance(step, int) else "'" + step.replace("'", "''") + "'" for step in path)
-    return " -> ".join((expression, *steps))
 
 
 POSTGRES = PostgresDialect()

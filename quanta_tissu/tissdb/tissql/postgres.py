@@ -17,6 +17,7 @@ from typing import Any
 from quanta_tissu.tissdb import meaning
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Path
+from quanta_tissu.tissdb.postgres.paths import json_at
 from quanta_tissu.tissdb.tissql.engine import FALSE, Lowered, known, slot
 from quanta_tissu.tissdb.values import Value, decode_json, text_of
 
@@ -102,7 +103,7 @@ class PostgresEngine:
 
     def field(self, alias: str, path: Path) -> Lowered:
         """As `Engine`."""
-        at = _at(alias, path)
+        at = json_at(f"{alias}.doc", path)
 
         def guard(asked: int) -> str:
             if asked in _JSON_TYPES:
@@ -114,7 +115,7 @@ class PostgresEngine:
 
     def exists(self, alias: str, path: Path) -> str:
         """As `Engine`."""
-        return f"({_at(alias, path)}) IS NOT NULL"
+        return f"({json_at(f'{alias}.doc', path)}) IS NOT NULL"
 
     def text(self, sql: str) -> Lowered:
         """As `Engine`."""
@@ -256,22 +257,6 @@ class PostgresEngine:
             "SELECT (value ->> 0)::bigint AS rid, (value ->> 1)::float8 AS score "
             "FROM jsonb_array_elements(CAST(? AS jsonb)) AS pairs (value)"
         )
-
-
-def _at(alias: str, path: Path) -> str:
-    """What stands at a path, as JSON.
-
-    A number finds a place in a list with `->`, but 0 also finds a value that is in no list: it has to be asked
-    more strictly.
-    """
-    if all(isinstance(step, str) for step in path):
-        return f"{alias}.doc" + "".join(f" -> {_literal(str(step))}" for step in path)
-    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{json.dumps(step)}" for step in path)
-    return f"jsonb_path_query_first({alias}.doc, {_literal('strict $' + steps)}, '{{}}', true)"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _number(number: Decimal) -> int | float:
