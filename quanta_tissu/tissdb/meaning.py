@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from quanta_tissu.tissdb.values import Value, text_of
+from quanta_tissu.tissdb.values import LONG_FLOAT, Value, text_of
 
 NULL, BOOL, NUMBER, STRING, DATE, TIME, DATETIME, BINARY, ARRAY, OBJECT = range(10)
 """Kinds, in the order in which they sort."""
@@ -145,8 +145,13 @@ def total(values: Iterable[Value]) -> int | float | None:
             whole_part += value
         else:
             floats = True
-            rest = EXACT.add(rest, decimal.Decimal(repr(value)))
+            rest = EXACT.add(rest, written(value))
     return rounded_total(whole_part, rest, floats) if seen else None
+
+
+def written(value: float) -> decimal.Decimal:
+    """The decimal that stands in a document for a number: large floats are written with all their digits."""
+    return decimal.Decimal(repr(value) if abs(value) < LONG_FLOAT else value)
 
 
 def rounded_total(whole_part: int, rest: decimal.Decimal, floats: bool) -> int | float | None:
@@ -161,7 +166,7 @@ def deviation(values: Iterable[Value]) -> float | None:
     count, sums, squares = 0, decimal.Decimal(0), decimal.Decimal(0)
     for value in values:
         if is_number(value):
-            exact = decimal.Decimal(repr(value))
+            exact = written(value)
             count += 1
             sums = EXACT.add(sums, exact)
             squares = EXACT.fma(exact, exact, squares)

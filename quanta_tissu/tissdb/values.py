@@ -36,7 +36,7 @@ MAX_BYTES = 16 * 2**20
 _INT64 = 2**63
 
 # From here on Python writes a float in powers of ten.
-_LONG_FLOAT = 1e16
+LONG_FLOAT = 1e16
 
 
 def encode(document: Mapping[str, Value]) -> str:
@@ -232,7 +232,7 @@ def _checked_text(text: str) -> str:
 def _checked_float(value: float) -> float | str:
     if not math.isfinite(value):
         raise _RefusalError(f"{{where}} = {value} is not a number of JSON", "store None or text")
-    if abs(value) < _LONG_FLOAT:
+    if abs(value) < LONG_FLOAT:
         return value + 0.0  # -0.0 becomes 0.0: not every engine tells them apart
     # Python writes 1e+16, which engines that keep decimals give back as an integer: say it is none. NUL, which
     # no text of a document holds, marks the place until the text is made.

@@ -14,6 +14,9 @@ _TOO_LARGE = 2**1024 - 2**970
 _TOO_SMALL = f"{Context(prec=2000).divide(Decimal(1), Decimal(2**1075)):f}"
 """Up to here, rounding to a float gives zero."""
 
+_POWER = "greatest(floor(ln(abs(x)) / ln(2::float8))::integer - 60, 0)"
+"""Of 2, by which large floats are divided to be integers of 64 bits: exactly, since that is how they are made."""
+
 _PURE = "IMMUTABLE PARALLEL SAFE"
 
 FUNCTIONS = (
@@ -35,7 +38,8 @@ FUNCTIONS = (
         SELECT CASE WHEN abs(x) >= {_TOO_LARGE} THEN NULL WHEN abs(x) <= {_TOO_SMALL} THEN 0
             ELSE x::float8 END $$""",
     f"""CREATE FUNCTION tissql_rounded(x float8) RETURNS numeric LANGUAGE sql {_PURE} AS $$
-        SELECT x::text::numeric + 0.0 $$""",
+        SELECT CASE WHEN abs(x) < 1e16 THEN x::text::numeric ELSE
+            (x / power(2::float8, {_POWER}))::bigint * power(2::numeric, {_POWER}) END + 0.0 $$""",
     f"""CREATE FUNCTION tissql_total(x numeric) RETURNS numeric LANGUAGE sql {_PURE} AS $$
         SELECT CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807
             THEN x ELSE tissql_rounded(tissql_float(x)) END $$""",

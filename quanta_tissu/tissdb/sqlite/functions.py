@@ -29,7 +29,7 @@ class _Sums:
             exact = decimal.Decimal(value) if self.squares is not None else None
         else:
             self.floats = True
-            exact = decimal.Decimal(repr(value))
+            exact = meaning.written(value)
             self.rest = meaning.EXACT.add(self.rest, exact)
         if self.squares is not None and exact is not None:
             self.squares = meaning.EXACT.fma(exact, exact, self.squares)

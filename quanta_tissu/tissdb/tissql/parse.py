@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from sqlglot import exp
 
 from quanta_tissu.errors import QueryError
+from quanta_tissu.tissdb.paths import path_text
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import check_select, check_union
 from quanta_tissu.tissdb.tissql.conditions import ConditionReader
@@ -163,9 +165,8 @@ class _StatementReader(ConditionReader):
                     self.only(node)
                 columns.append(ir.Column("*", None))
                 continue
-            start, end = span_of(node)
             value = self.expression(node)
-            columns.append(ir.Column(name or self._name(value, self.text[start:end]), value))
+            columns.append(ir.Column(name or self._name(value, written(self.text, span_of(node))), value))
         return _with_distinct_names(columns)
 
     def _check_star_source(self, node: exp.Column) -> None:
@@ -173,16 +174,16 @@ class _StatementReader(ConditionReader):
         if node.table not in (self.sources[0].alias, self.sources[0].collection):
             raise fail(self.text, node, f"there is no source {node.table!r}", f"it is {self.sources[0].alias!r}")
 
-    def _name(self, value: ir.Expression, written: str) -> str:
+    def _name(self, value: ir.Expression, text: str) -> str:
         """What a column is called that was given no name: after the last key of its path, or as it is written."""
         if isinstance(value, ir.FieldOf):
-            keys = [step for step in value.path if isinstance(step, str)]
-            return keys[-1] if isinstance(value.path[-1], str) else written
+            last = value.path[-1]
+            return last if isinstance(last, str) else path_text(value.path)
         if isinstance(value, ir.MetaOf):
             return value.name
         if isinstance(value, ir.Aggregate):
             return value.function
-        return "score" if isinstance(value, ir.Score) else written
+        return "score" if isinstance(value, ir.Score) else text
 
     def _groups(self, tree: exp.Select) -> tuple[ir.Expression, ...] | None:
         group = tree.args.get("group")
@@ -327,6 +328,21 @@ class _StatementReader(ConditionReader):
         where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs=True)
         self.refuse_aggregates("WHERE of a DELETE")
         return ir.Delete(source, where)
+
+
+_BEFORE = re.compile(r"(?:\b(?!(?:SELECT|DISTINCT|ALL)\b)\w+\s*\(|[-(\s])*\Z", re.IGNORECASE)
+_AFTER = re.compile(r"(?:\s*[)\]])*")
+
+
+def written(text: str, span: ir.Span) -> str:
+    """An expression as it stands in the text: sqlglot knows where its names and values are, but no brackets."""
+    before, after = _BEFORE.search(text, 0, span[0]), _AFTER.match(text, span[1])
+    start = span[0] if before is None else before.start()
+    end = span[1] if after is None else after.end()
+    found = text[start:end].strip()
+    while found.count(")") > found.count("("):
+        found = found[: found.rindex(")")].rstrip()
+    return found
 
 
 def _with_distinct_names(columns: list[ir.Column]) -> tuple[ir.Column, ...]:

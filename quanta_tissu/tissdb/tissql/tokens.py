@@ -36,9 +36,10 @@ def _placeholder(parser: Parser) -> exp.Placeholder:
 
 def _named_placeholder(parser: Parser) -> exp.Placeholder | None:
     colon = parser._prev
-    if not parser._match_set(parser.COLON_PLACEHOLDER_TOKENS):
+    token = parser._curr
+    if token is None or not re.fullmatch(r"[^\W\d]\w*", token.text) or token.start != colon.end + 1:
         return None
-    token = parser._prev
+    parser._advance()
     found = exp.Placeholder(this=token.text)
     found.meta.update(start=colon.start, end=token.end)
     return found

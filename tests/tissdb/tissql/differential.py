@@ -382,13 +382,15 @@ def loose(query: ir.Query, rows) -> bool:
     return combined and any(isinstance(value, list | dict) for row in rows for value in row.values())
 
 
-def difference(
-    db: tissdb.Database, documents: dict[str, list[Document]], text: str, parameters: list
-) -> str | None:
-    """What an engine says otherwise than the reference, if anything."""
+def expected_of(documents: dict[str, list[Document]], text: str, parameters: list) -> list[dict]:
+    """What the reference says."""
     parsed = prepare(text).parsed
-    query = parsed.statement
-    expected = run_query(query, documents, Environment(bound(parsed, parameters), now()))
+    return run_query(parsed.statement, documents, Environment(bound(parsed, parameters), now()))
+
+
+def difference(db: tissdb.Database, expected: list[dict], text: str, parameters: list) -> str | None:
+    """What an engine says otherwise than the reference, if anything."""
+    query = prepare(text).parsed.statement
     result = db.query(text, parameters)
     star = any(column.value is None for column in getattr(query, "columns", ()))
     found = [{k: v for k, v in row.items() if not (star and v is None)} for row in result]
@@ -426,8 +428,8 @@ def run(
     statements: int,
     seed: int,
     *,
-    per_round: int = 500,
-    documents: int = 30,
+    per_round: int = 250,
+    documents: int = 16,
     show: Callable[[str], None] = print,
 ) -> int:
     """Compare statements on ever new documents; how many answers differ.
@@ -454,15 +456,18 @@ def run(
             for _ in range(min(per_round, statements - done)):
                 text, parameters = maker.statement()
                 done += 1
+                expected = None
                 for db, there in zip(databases, known, strict=True):
                     try:
-                        found = difference(db, there, text, parameters)
+                        if expected is None or "_" in text:  # times and revisions of each database are its own
+                            expected = expected_of(there, text, parameters)
+                        found = difference(db, expected, text, parameters)
                     except Exception as error:
                         found = f"{text}\n  {parameters!r}\n  {type(error).__name__}: {error}"
                     if found:
                         differences += 1
                         show(f"--- {done} on {db.url}\n{found}")
-            if done % (10 * per_round) == 0:
+            if done % (20 * per_round) == 0:
                 show(f"{done:,} statements, {differences} differences, {time.monotonic() - begun:.0f} s")
     return differences
 
