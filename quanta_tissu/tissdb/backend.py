@@ -6,7 +6,7 @@ engines differ. There is one implementation of documents, indexes, search and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,26 +67,28 @@ class VectorEngine(Protocol):
         """Drop them."""
 
     def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[np.float32]]]
+        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
     ) -> None:
-        """Add or replace vectors of documents, as part of the change with a number."""
+        """Add or replace vectors of documents, as part of the change with a number.
+
+        Vectors come and go in the form in which they are stored, one of `codes.encode`.
+        """
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """Forget documents, as part of the change with a number; those that are not there do not matter."""
 
+    def changes(self, connection: Connection, index: Index, since: int) -> tuple[NDArray[np.int64], int]:
+        """Rows that are gone after the change with a number, and how many are new or have another vector."""
+
     def changed(
         self, connection: Connection, index: Index, since: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """What has changed after the change with a number.
-
-        Returns:
-            Rows that are gone, rows that are new or have another vector, and their vectors (n, dimension).
-        """
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """What is new after the change with a number: some rows at a time, and their vectors."""
 
     def rids(self, index: Index) -> str:
         """A query for the rows of all documents that it knows."""
 
-    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[np.float32]]:
+    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[Any]]:
         """Vectors of the rows from one to another."""
 
 

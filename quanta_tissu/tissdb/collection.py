@@ -25,6 +25,7 @@ from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.scope import Scope
 from quanta_tissu.tissdb.search.hybrid import Fusion, Leg, Request, search
 from quanta_tissu.tissdb.search.query import Need
+from quanta_tissu.tissdb.search.vectors import given
 from quanta_tissu.tissdb.values import Value, decode
 
 T = TypeVar("T")
@@ -346,7 +347,8 @@ class Collection:
             fields: Paths of the fields that it holds; by default the one of its name. A vector index has none.
             kind: `value` to find and sort by values; `unique` to refuse a second document of the same values, too;
                 `text` for words; `vector` for nearness.
-            options: By kind. Text: `stemming` (True). Vector: `dimension`, `metric` (cosine, dot, l2).
+            options: By kind. Text: `stemming` (True). Vector: `dimension`, `metric` (cosine, dot, l2),
+                `storage` (float32, int8, bit).
 
         Raises:
             ConflictError: There is an index of this name.
@@ -474,11 +476,13 @@ def _page_with_vectors(
     if info is None or not rows:
         return [], 0
     engine = connection.dialect.vectors
-    found = {
-        index.name: engine.fetch(connection, index, rows[0][0], rows[-1][0]) for index in info.of_kind("vector")
-    }
+    indexes = info.of_kind("vector")
+    found = {index.name: engine.fetch(connection, index, rows[0][0], rows[-1][0]) for index in indexes}
     page = [
-        (_document(row[1:]), {index: vectors[row[0]] for index, vectors in found.items() if row[0] in vectors})
+        (
+            _document(row[1:]),
+            {one.name: given(one, found[one.name][row[0]]) for one in indexes if row[0] in found[one.name]},
+        )
         for row in rows
     ]
     return page, _next_page(rows)

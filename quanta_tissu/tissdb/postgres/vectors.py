@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from psycopg.pq import Format
 
 from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.codes import from_bytes, storage_of, to_bytes
 from quanta_tissu.tissdb.definitions import Index
 
 OLDEST = (0, 8, 4)
@@ -21,6 +22,11 @@ OLDEST = (0, 8, 4)
 
 _EXTENSION_LOCK = 0x7E4E_D8EC
 """Two databases on one server that need the extension for the first time make it once."""
+
+_PAGE = 8192
+"""Vectors that are read at once."""
+
+_LAST_ROW = 2**63 - 1
 
 _MOST_IN_A_PAGE = 1_900
 """Dimensions up to which a vector fits into a page of 8 KiB beside the rest of its row."""
@@ -55,11 +61,12 @@ class PostgresVectors:
             DatabaseError: The server has no pgvector, or one that is too old.
         """
         dimension = index.options["dimension"]
+        whole = storage_of(index) == "float32"
+        kind = f"{_schema(connection)}.vector({dimension})" if whole else "bytea"
         connection.run(
-            f"CREATE TABLE {table(index)} (rid bigint PRIMARY KEY, seq bigint NOT NULL, "
-            f"vector {_schema(connection)}.vector({dimension}) NOT NULL)"
+            f"CREATE TABLE {table(index)} (rid bigint PRIMARY KEY, seq bigint NOT NULL, vector {kind} NOT NULL)"
         )
-        storage = "PLAIN" if dimension <= _MOST_IN_A_PAGE else "EXTERNAL"
+        storage = "PLAIN" if whole and dimension <= _MOST_IN_A_PAGE else "EXTERNAL"
         connection.run(f"ALTER TABLE {table(index)} ALTER COLUMN vector SET STORAGE {storage}")
         connection.run(f"CREATE INDEX {table(index)}_seq ON {table(index)} (seq)")
         connection.run(
@@ -72,13 +79,13 @@ class PostgresVectors:
         connection.run(f"DROP TABLE {table(index)}_gone")
 
     def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[np.float32]]]
+        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
     ) -> None:
         """As `VectorEngine`."""
         connection.run_many(
             f"INSERT INTO {table(index)} (rid, seq, vector) VALUES (?, ?, ?) "
             "ON CONFLICT (rid) DO UPDATE SET seq = excluded.seq, vector = excluded.vector",
-            ((rid, seq, as_sent(vector)) for rid, vector in rows),
+            ((rid, seq, _as_stored(vector)) for rid, vector in rows),
         )
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
@@ -88,28 +95,36 @@ class PostgresVectors:
             f"INSERT INTO {table(index)}_gone (seq, rid) VALUES (?, ?)", ((seq, rid) for rid in rids)
         )
 
-    def changed(
-        self, connection: Connection, index: Index, since: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    def changes(self, connection: Connection, index: Index, since: int) -> tuple[NDArray[np.int64], int]:
         """As `VectorEngine`."""
         gone = (
             connection.rows(f"SELECT rid FROM {table(index)}_gone WHERE seq > ?", (since,)) if since >= 0 else []
         )
-        rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE seq > ? ORDER BY rid", (since,))
-        return (
-            np.array([rid for (rid,) in gone], np.int64),
-            np.array([rid for rid, _ in rows], np.int64),
-            _as_read([vector for _, vector in rows], index.options["dimension"]),
-        )
+        [(count,)] = connection.rows(f"SELECT count(*) FROM {table(index)} WHERE seq > ?", (since,))
+        return np.array([rid for (rid,) in gone], np.int64), count
+
+    def changed(
+        self, connection: Connection, index: Index, since: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """As `VectorEngine`."""
+        seq, rid = since, _LAST_ROW
+        while rows := connection.rows(
+            f"SELECT seq, rid, vector FROM {table(index)} WHERE (seq, rid) > (?, ?) ORDER BY seq, rid LIMIT ?",
+            (seq, rid, _PAGE),
+        ):
+            yield np.array([row[1] for row in rows], np.int64), _as_read([row[2] for row in rows], index)
+            seq, rid, _ = rows[-1]
+            if len(rows) < _PAGE:
+                return
 
     def rids(self, index: Index) -> str:
         """As `VectorEngine`."""
         return f"SELECT rid FROM {table(index)}"
 
-    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[np.float32]]:
+    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[Any]]:
         """As `VectorEngine`."""
         rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE rid BETWEEN ? AND ?", (first, last))
-        vectors = _as_read([vector for _, vector in rows], index.options["dimension"])
+        vectors = _as_read([vector for _, vector in rows], index)
         return {rid: vector for (rid, _), vector in zip(rows, vectors, strict=True)}
 
 
@@ -123,8 +138,16 @@ def as_sent(vector: NDArray[np.float32]) -> VectorBytes:
     return VectorBytes(struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes())
 
 
-def _as_read(vectors: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
-    """Vectors that pgvector has sent (n, dimension)."""
+def _as_stored(row: NDArray[Any]) -> bytes:
+    """A stored vector, for a column of pgvector's type or of bytes."""
+    return to_bytes(row) if row.dtype == np.uint8 else as_sent(row)
+
+
+def _as_read(vectors: Sequence[bytes], index: Index) -> NDArray[Any]:
+    """Stored vectors as they were sent."""
+    storage, dimension = storage_of(index), index.options["dimension"]
+    if storage != "float32":
+        return from_bytes(vectors, storage, dimension)
     numbers = np.frombuffer(b"".join(vectors), ">f4").reshape(len(vectors), dimension + 1)
     return numbers[:, 1:].astype(np.float32)  # the first four bytes are no number
 

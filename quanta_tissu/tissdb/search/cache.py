@@ -7,40 +7,27 @@ removed since; so it can be lost or thrown away at any time, and never answers f
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.codes import storage_of
 from quanta_tissu.tissdb.definitions import Index
-
-_GONE = -1
+from quanta_tissu.tissdb.search.nearest import Snapshot, columns_of
 
 _MOST_GONE = 0.2
-"""Share of rows that are gone, above which the rest is copied together."""
+"""Share of places that are gone, above which the rest is copied together."""
 
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Vectors at one state of the database.
-
-    Attributes:
-        rids: Rows of the documents (n), -1 where a vector is gone.
-        vectors: Their vectors (n, dimension).
-        squares: Their squared lengths (n).
-    """
-
-    rids: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    squares: NDArray[np.float32]
+_NOWHERE = np.empty(0, np.int64)
 
 
 class VectorCache:
     """Vectors of one index, in the order in which they came.
 
-    Rows are only ever added, into room that earlier snapshots do not see; what is gone is marked in a copy of the
-    row numbers. So a snapshot stays as it is while others read and the cache moves on.
+    They are only ever added, into room that earlier snapshots do not see; the list of places that are gone is made
+    anew. So a snapshot stays as it is while others read and the cache moves on.
 
     Args:
         index: Which.
@@ -48,10 +35,16 @@ class VectorCache:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._storage, self._dimension = storage_of(index), int(index.options["dimension"])
         self._lock = threading.Lock()
         self._seq = -1
-        self._count = 0
-        self._allocate(0)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._count, self._last, self._longest = 0, -1, 0.0
+        self._rids: NDArray[np.int64] = np.empty(0, np.int64)
+        self._gone = _NOWHERE
+        self._columns: dict[str, NDArray[Any]] = {}
 
     def at(self, connection: Connection, seq: int) -> Snapshot:
         """The vectors as a reader sees them.
@@ -64,79 +57,67 @@ class VectorCache:
             if seq < self._seq:  # a view of an earlier state, which the cache has left behind
                 return VectorCache(self._index).at(connection, seq)
             if seq > self._seq:
-                self._catch_up(connection)
+                try:
+                    self._catch_up(connection)
+                except BaseException:  # half of what has changed is no state: begin again
+                    self._clear()
+                    self._seq = -1
+                    raise
                 self._seq = seq
-            count = self._count
-            return Snapshot(self._rids[:count], self._vectors[:count], self._squares[:count])
-
-    def _allocate(self, room: int) -> None:
-        self._rids: NDArray[np.int64] = np.empty(room, np.int64)
-        self._vectors: NDArray[np.float32] = np.empty((room, self._index.options["dimension"]), np.float32)
-        self._squares: NDArray[np.float32] = np.empty(room, np.float32)
+            return Snapshot(
+                self._storage,
+                self._dimension,
+                self._rids[: self._count],
+                self._gone,
+                self._longest,
+                {name: column[: self._count] for name, column in self._columns.items()},
+            )
 
     def _catch_up(self, connection: Connection) -> None:
-        gone, rids, vectors = connection.dialect.vectors.changed(connection, self._index, self._seq)
-        if self._count and (gone.size or rids.size):
-            old = np.isin(self._rids[: self._count], np.concatenate([gone, rids]))
-            if old.any():
-                self._rids = self._rids.copy()
-                self._rids[: self._count][old] = _GONE
-        dead = int(np.count_nonzero(self._rids[: self._count] == _GONE))
-        needed = self._count + len(rids)
-        if needed > len(self._rids) or dead > _MOST_GONE * max(self._count, 1):
-            self._move(needed - dead)
-        new = slice(self._count, self._count + len(rids))
-        self._rids[new], self._vectors[new] = rids, vectors
-        self._squares[new] = np.einsum("nd,nd->n", vectors, vectors)
-        self._count = new.stop
+        engine = connection.dialect.vectors
+        gone, count = engine.changes(connection, self._index, self._seq)
+        self._forget(gone)
+        if count:
+            self._make_room(count)
+            for rids, rows in engine.changed(connection, self._index, self._seq):
+                if self._count and int(rids.min()) <= self._last:  # not all are of new documents
+                    self._forget(rids)
+                self._add(rids, rows)
 
-    def _move(self, needed: int) -> None:
-        """Copy what is not gone into new arrays, with room for more."""
-        alive = np.flatnonzero(self._rids[: self._count] != _GONE)
-        rids, vectors, squares = self._rids, self._vectors, self._squares
-        self._allocate(needed + needed // 4 if self._count else needed)
-        self._count = len(alive)
-        for new, old in ((self._rids, rids), (self._vectors, vectors), (self._squares, squares)):
-            new[: len(alive)] = old[alive]
+    def _forget(self, rids: NDArray[np.int64]) -> None:
+        if self._count and len(rids):
+            places = np.flatnonzero(np.isin(self._rids[: self._count], rids))
+            self._gone = np.union1d(self._gone, places)
 
+    def _add(self, rids: NDArray[np.int64], rows: NDArray[Any]) -> None:
+        if self._count + len(rids) > len(self._rids):
+            self._make_room(len(rids))
+        place = slice(self._count, self._count + len(rids))
+        self._rids[place] = rids
+        columns = columns_of(rows, self._storage, self._dimension)
+        for name, column in columns.items():
+            if name not in self._columns:
+                self._columns[name] = np.empty((len(self._rids), *column.shape[1:]), column.dtype)
+            self._columns[name][place] = column
+        self._count = place.stop
+        self._last = max(self._last, int(rids.max()))
+        self._longest = max(self._longest, float(np.sqrt(columns["squares"].max())))
 
-def nearest(
-    snapshot: Snapshot,
-    query: NDArray[np.float32],
-    metric: str,
-    k: int,
-    allowed: NDArray[np.int64] | None = None,
-) -> list[tuple[int, float]]:
-    """The rows of the k vectors nearest to a query, exactly, nearest first; of equally near ones the oldest.
+    def _make_room(self, count: int) -> None:
+        """Have room for more: in new arrays, without what is gone, if there is not enough or too much is gone."""
+        crowded = len(self._gone) > _MOST_GONE * self._count
+        if self._count + count <= len(self._rids) and not crowded:
+            return
+        left = self._count - len(self._gone)
+        room = left + count + (left + count) // 4 if self._count else count
+        there = np.delete(np.arange(self._count), self._gone) if len(self._gone) else slice(self._count)
 
-    Args:
-        snapshot: Vectors; for `cosine` of length one, as the query.
-        query: (dimension).
-        metric: `cosine` and `dot`: the largest products; `l2`: the smallest distance.
-        k: How many.
-        allowed: Rows among which to look; by default all.
+        def moved(old: NDArray[Any]) -> NDArray[Any]:
+            new = np.empty((room, *old.shape[1:]), old.dtype)
+            new[:left] = old[there]
+            return new
 
-    Returns:
-        Rows and scores: the cosine, the product, or minus the distance.
-    """
-    places = np.flatnonzero(snapshot.rids != _GONE if allowed is None else np.isin(snapshot.rids, allowed))
-    if not len(places):
-        return []
-    # Gathering a vector costs more than multiplying it, unless most are left out.
-    few = len(places) < len(snapshot.rids) // 8
-    vectors = snapshot.vectors[places] if few else snapshot.vectors
-    products = vectors @ query
-    scores = products if few else products[places]
-    if metric == "l2":
-        scores = 2 * scores - snapshot.squares[places]  # |q - x|² = |q|² - this
-    if k < len(scores):
-        edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-        best = np.flatnonzero(scores >= edge)
-    else:
-        best = np.arange(len(scores))
-    rids = snapshot.rids[places[best]]
-    order = np.lexsort((rids, -scores[best]))[:k]
-    found = scores[best][order].astype(np.float64)
-    if metric == "l2":
-        found = -np.sqrt(np.maximum(float(query.astype(np.float64) @ query) - found, 0))
-    return list(zip(rids[order].tolist(), found.tolist(), strict=True))
+        self._rids = moved(self._rids)
+        for name in self._columns:
+            self._columns[name] = moved(self._columns[name])
+        self._count, self._gone = left, _NOWHERE

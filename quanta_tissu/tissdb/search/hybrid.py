@@ -11,7 +11,8 @@ import numpy as np
 from quanta_tissu.errors import DatabaseError, NotFoundError
 from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import CollectionInfo, Filter, Index
-from quanta_tissu.tissdb.search.cache import VectorCache, nearest
+from quanta_tissu.tissdb.search.cache import VectorCache
+from quanta_tissu.tissdb.search.nearest import nearest
 from quanta_tissu.tissdb.search.query import Need, parse_query
 from quanta_tissu.tissdb.search.vectors import checked
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError
 from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.codes import STORAGES, decode, encode, storage_of
 from quanta_tissu.tissdb.definitions import CollectionInfo, Index
 from quanta_tissu.tissdb.values import Value
 
 METRICS = ("cosine", "dot", "l2")
 
-_OPTIONS = {"dimension", "metric"}
+_OPTIONS = {"dimension", "metric", "storage"}
 
 _MOST_DIMENSIONS = 16_000
 
@@ -45,6 +46,14 @@ class VectorKeeper:
         metric = index.options.setdefault("metric", "cosine")
         if metric not in METRICS:
             raise DatabaseError(f"metric = {metric!r} is unknown", hint=f"one of {', '.join(METRICS)}")
+        storage = index.options.setdefault("storage", "float32")
+        if storage not in STORAGES:
+            raise DatabaseError(f"storage = {storage!r} is unknown", hint=f"one of {', '.join(STORAGES)}")
+        if storage == "bit" and metric != "cosine":
+            raise DatabaseError(
+                f"vectors stored in bits have a direction and no length, which {metric!r} needs",
+                hint="metric='cosine', or storage='int8'",
+            )
 
     def create(self, connection: Connection, info: CollectionInfo, index: Index) -> None:
         """As `Keeper`."""
@@ -56,9 +65,11 @@ class VectorKeeper:
 
     def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[Any]) -> None:
         """As `Keeper`; documents without a vector are not in the index."""
-        given = [(row.rid, checked(index, row.vector)) for row in rows if row.vector is not None]
-        if given:
-            connection.dialect.vectors.store(connection, index, seq, given)
+        there = [(row.rid, checked(index, row.vector)) for row in rows if row.vector is not None]
+        if there:
+            stored = _stored(index, np.array([vector for _, vector in there]))
+            rids = (rid for rid, _ in there)
+            connection.dialect.vectors.store(connection, index, seq, list(zip(rids, stored, strict=True)))
 
     def update(
         self,
@@ -72,8 +83,8 @@ class VectorKeeper:
     ) -> None:
         """As `Keeper`."""
         if vector is not None:
-            numbers = checked(index, vector)
-            connection.dialect.vectors.store(connection, index, seq, [(rid, numbers)])
+            [stored] = _stored(index, checked(index, vector)[None])
+            connection.dialect.vectors.store(connection, index, seq, [(rid, stored)])
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """As `Keeper`."""
@@ -81,6 +92,16 @@ class VectorKeeper:
 
 
 VECTOR = VectorKeeper()
+
+
+def _stored(index: Index, vectors: NDArray[np.float32]) -> NDArray[Any]:
+    return encode(vectors, storage_of(index), unit=index.options["metric"] == "cosine")
+
+
+def given(index: Index, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """The vector (dimension) that a stored one stands for."""
+    [vector] = decode(stored[None], storage_of(index), index.options["dimension"])
+    return vector  # type: ignore[no-any-return]
 
 
 def checked(index: Index, vector: Any) -> NDArray[np.float32]:

@@ -1,14 +1,21 @@
-"""Vectors in SQLite: a table of their bytes, float32, little-endian."""
+"""Vectors in SQLite: a table of their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.codes import from_bytes, storage_of, to_bytes
 from quanta_tissu.tissdb.definitions import Index
+
+_PAGE = 8192
+"""Vectors that are read at once."""
+
+_LAST_ROW = 2**63 - 1
 
 
 class SqliteVectors:
@@ -32,12 +39,13 @@ class SqliteVectors:
         connection.run(f"DROP TABLE {table(index)}_gone")
 
     def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[np.float32]]]
+        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
     ) -> None:
         """As `VectorEngine`."""
         connection.run_many(
-            f"INSERT OR REPLACE INTO {table(index)} (rid, seq, vector) VALUES (?, ?, ?)",
-            ((rid, seq, vector.astype("<f4", copy=False).tobytes()) for rid, vector in rows),
+            f"INSERT INTO {table(index)} (rid, seq, vector) VALUES (?, ?, ?) "
+            "ON CONFLICT (rid) DO UPDATE SET seq = excluded.seq, vector = excluded.vector",
+            ((rid, seq, to_bytes(vector)) for rid, vector in rows),
         )
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
@@ -47,31 +55,43 @@ class SqliteVectors:
             f"INSERT INTO {table(index)}_gone (seq, rid) VALUES (?, ?)", ((seq, rid) for rid in rids)
         )
 
-    def changed(
-        self, connection: Connection, index: Index, since: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    def changes(self, connection: Connection, index: Index, since: int) -> tuple[NDArray[np.int64], int]:
         """As `VectorEngine`."""
         gone = (
             connection.rows(f"SELECT rid FROM {table(index)}_gone WHERE seq > ?", (since,)) if since >= 0 else []
         )
-        rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE seq > ? ORDER BY rid", (since,))
-        vectors = np.frombuffer(b"".join(vector for _, vector in rows), "<f4")
-        return (
-            np.array([rid for (rid,) in gone], np.int64),
-            np.array([rid for rid, _ in rows], np.int64),
-            vectors.reshape(len(rows), -1 if rows else index.options["dimension"]),
-        )
+        [(count,)] = connection.rows(f"SELECT count(*) FROM {table(index)} WHERE seq > ?", (since,))
+        return np.array([rid for (rid,) in gone], np.int64), count
+
+    def changed(
+        self, connection: Connection, index: Index, since: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """As `VectorEngine`."""
+        seq, rid = since, _LAST_ROW
+        while rows := connection.rows(
+            f"SELECT seq, rid, vector FROM {table(index)} WHERE (seq, rid) > (?, ?) ORDER BY seq, rid LIMIT ?",
+            (seq, rid, _PAGE),
+        ):
+            yield np.array([row[1] for row in rows], np.int64), _as_read([row[2] for row in rows], index)
+            seq, rid, _ = rows[-1]
+            if len(rows) < _PAGE:
+                return
 
     def rids(self, index: Index) -> str:
         """As `VectorEngine`."""
         return f"SELECT rid FROM {table(index)}"
 
-    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[np.float32]]:
+    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[Any]]:
         """As `VectorEngine`."""
         rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE rid BETWEEN ? AND ?", (first, last))
-        return {rid: np.frombuffer(vector, "<f4") for rid, vector in rows}
+        vectors = _as_read([vector for _, vector in rows], index)
+        return {rid: vector for (rid, _), vector in zip(rows, vectors, strict=True)}
 
 
 def table(index: Index) -> str:
     """The table of an index."""
     return f"v_{index.number}"
+
+
+def _as_read(vectors: Sequence[bytes], index: Index) -> NDArray[Any]:
+    return from_bytes(vectors, storage_of(index), index.options["dimension"])
