@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,20 @@ from numpy.typing import NDArray
 from quanta_tissu.tissdb.definitions import Filter, Index, TextQuery
 
 Row = tuple[Any, ...]
+
+
+class Token(NamedTuple):
+    """A word of a text.
+
+    Attributes:
+        start: The place of its first character.
+        end: The place after its last.
+        stem: What stands for it and all its forms.
+    """
+
+    start: int
+    end: int
+    stem: str
 
 
 class TextEngine(Protocol):
@@ -51,6 +65,9 @@ class TextEngine(Protocol):
         Returns:
             Rows and scores, the best first; higher is better.
         """
+
+    def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
+        """Words of texts as the index keeps them, and where they stand."""
 
     @property
     def ranker(self) -> str:

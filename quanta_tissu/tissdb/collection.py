@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -14,19 +13,22 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
-from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
 from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
+from quanta_tissu.tissdb.finding import Hit, Reranker, document_of, find
 from quanta_tissu.tissdb.ids import check_id, new_id
 from quanta_tissu.tissdb.indexes import KINDS, NewRow, check_indexable, keeper_of
 from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.scope import Scope
-from quanta_tissu.tissdb.search.hybrid import Fusion, Leg, Request, search
+from quanta_tissu.tissdb.search.hybrid import Fusion, Request
 from quanta_tissu.tissdb.search.query import Need
 from quanta_tissu.tissdb.search.vectors import given
+from quanta_tissu.tissdb.tissql.parameters import Parameters
 from quanta_tissu.tissdb.values import Value, decode
+
+__all__ = ["Collection", "Expiry", "Hit"]
 
 T = TypeVar("T")
 
@@ -302,6 +304,9 @@ class Collection:
         need: Need = "any",
         fusion: Fusion = "rrf",
         weights: tuple[float, float] = (1.0, 1.0),
+        where: str | None = None,
+        parameters: Parameters = (),
+        reranker: Reranker | None = None,
     ) -> list[Hit]:
         """The documents that fit best: by words, by nearness, or by both.
 
@@ -314,21 +319,21 @@ class Collection:
             need: Whether `any` of the words is enough, or `all` must occur.
             fusion: How the two lists are joined: `rrf` by ranks, `weighted` by scores.
             weights: Of words and of nearness.
+            where: A condition of TissQL: `price < ? AND tag = 'x'`. Only documents that suit it are looked at, so
+                that k are found if k suit it.
+            parameters: Of the condition.
+            reranker: Gets the text and the best 50 or more hits, and gives each a score, by which they are sorted.
 
         Raises:
             NotFoundError: There is no such index.
-            QueryError: The text holds no word.
+            QueryError: The text holds no word, or the condition is none.
             InvalidDocumentError: The vector is none of this index.
+            DatabaseError: There is nothing to search for, or the reranker does not give scores.
         """
         request = Request(text, vector, k, text_index, vector_index, need, fusion, weights)
 
         def work(connection: Connection, catalog: Catalog) -> list[Hit]:
-            info = self._scope.find(connection, catalog, self.name)
-            if info is None:
-                raise NotFoundError(f"there is no collection {self.name!r}", hint="insert something first")
-            seq = read_head(connection).seq
-            found = search(connection, info, request, self._scope.vector_cache, seq, now())
-            return [Hit(_document(one.row), one.score, one.text, one.vector) for one in found]
+            return find(self._scope, connection, catalog, self.name, request, where, parameters, reranker)
 
         return self._scope.read(work, one_state=True)
 
@@ -416,29 +421,6 @@ class Collection:
         return self._scope.read(work)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A document that a search has found, and why.
-
-    Attributes:
-        document: The document.
-        score: Its score; higher is better, and comparable within one search only.
-        text: Its place and score by words, if they found it.
-        vector: Its place and score by nearness, if it found it.
-    """
-
-    document: Document
-    score: float
-    text: Leg | None
-    vector: Leg | None
-
-    @property
-    def why(self) -> str:
-        """In words: `words: place 1 (bm25 7.31); nearness: place 4 (cosine 0.812)`."""
-        legs = (("words", self.text), ("nearness", self.vector))
-        return "; ".join(f"{name}: place {leg.rank} ({leg.ranker} {leg.score:.4g})" for name, leg in legs if leg)
-
-
 def _get(scope: Scope, name: str, id: str, connection: Connection, catalog: Catalog) -> Document | None:
     info = scope.find(connection, catalog, name)
     if info is None:
@@ -450,12 +432,7 @@ def _get(scope: Scope, name: str, id: str, connection: Connection, catalog: Cata
     )
     if row is None or (row[4] is not None and row[4] <= now()):
         return None
-    return _document(row)
-
-
-def _document(row: Row) -> Document:
-    id, revision, created, updated, expires, text = row
-    return Document(id, revision, created, updated, expires, decode(text))
+    return document_of(row)
 
 
 def _page(
@@ -464,7 +441,7 @@ def _page(
     """Documents of rows after one, and the last of these rows, 0 at the end."""
     info = scope.find(connection, catalog, name)
     rows = [] if info is None else _rows_after(connection, info, after)
-    return [_document(row[1:]) for row in rows], _next_page(rows)
+    return [document_of(row[1:]) for row in rows], _next_page(rows)
 
 
 def _page_with_vectors(
@@ -480,7 +457,7 @@ def _page_with_vectors(
     found = {index.name: engine.fetch(connection, index, rows[0][0], rows[-1][0]) for index in indexes}
     page = [
         (
-            _document(row[1:]),
+            document_of(row[1:]),
             {one.name: given(one, found[one.name][row[0]]) for one in indexes if row[0] in found[one.name]},
         )
         for row in rows

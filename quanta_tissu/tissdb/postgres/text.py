@@ -12,10 +12,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from quanta_tissu.errors import DatabaseError
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Token
 from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")
+"""With accents that stand for themselves."""
 
 _LONGEST = 500
 """Characters of a word that count: a lexeme has at most 2,046 bytes."""
@@ -107,6 +108,12 @@ class PostgresText:
             ),
         )
         return [(rid, rank) for rid, rank in rows]
+
+    def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
+        """As `TextEngine`."""
+        found = [[(match.span(), words_of(match[0])) for match in _WORD.finditer(text)] for text in texts]
+        stems = self._stemmed(connection, index, (word for text in found for _, words in text for word in words))
+        return [[Token(*span, stems[word]) for span, words in text for word in words] for text in found]
 
     def rids(self, index: Index) -> str:
         """As `TextEngine`."""

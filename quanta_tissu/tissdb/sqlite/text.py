@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
-from quanta_tissu.tissdb.backend import Connection
+import apsw
+
+from quanta_tissu.tissdb.backend import Connection, Token
 from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
+
+
+class _Raw(Protocol):
+    @property
+    def raw(self) -> apsw.Connection: ...
 
 
 class SqliteText:
@@ -14,11 +22,9 @@ class SqliteText:
     def create(self, connection: Connection, index: Index) -> None:
         """As `TextEngine`."""
         columns = ", ".join(f"c{place}" for place in range(len(index.paths)))
-        words = "unicode61 remove_diacritics 2"
-        tokenizer = f"porter {words}" if index.options.get("stemming", True) else words
         connection.run(
             f"CREATE VIRTUAL TABLE {table(index)} USING fts5"
-            f"({columns}, content='', contentless_delete=1, tokenize='{tokenizer}')"
+            f"({columns}, content='', contentless_delete=1, tokenize='{' '.join(_tokenizer(index))}')"
         )
 
     def drop(self, connection: Connection, index: Index) -> None:
@@ -57,9 +63,33 @@ class SqliteText:
         )
         return [(rid, -rank) for rid, rank in rows]
 
+    def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
+        """As `TextEngine`: FTS5's own tokenizer says it."""
+        name, *arguments = _tokenizer(index)
+        split = cast(_Raw, connection).raw.fts5_tokenizer(name, arguments)
+        out = []
+        for text in texts:
+            data = text.encode()
+            found: Any = split(data, apsw.FTS5_TOKENIZE_DOCUMENT, None, include_colocated=False)
+            if len(data) == len(text):
+                out.append([Token(start, end, stem) for start, end, stem in found])
+            else:  # places are those of bytes
+                place = {0: 0}
+                at = 0
+                for number, character in enumerate(text, 1):
+                    at += len(character.encode())
+                    place[at] = number
+                out.append([Token(place[start], place[end], stem) for start, end, stem in found])
+        return out
+
     def rids(self, index: Index) -> str:
         """As `TextEngine`: FTS5 keeps the length of every document."""
         return f"SELECT id FROM {table(index)}_docsize"
+
+
+def _tokenizer(index: Index) -> list[str]:
+    words = ["unicode61", "remove_diacritics", "2"]
+    return ["porter", *words] if index.options.get("stemming", True) else words
 
 
 def expression(query: TextQuery) -> str:

@@ -138,6 +138,53 @@ def explain(scope: Scope, text: str, parameters: Parameters = ()) -> list[str]:
     return scope.read(read, one_state=True)
 
 
+def condition(
+    scope: Scope,
+    connection: Connection,
+    catalog: Catalog,
+    collection: str,
+    text: str,
+    parameters: Parameters,
+    moment: int,
+) -> Filter:
+    """The documents of a collection that suit a condition, as it stands behind WHERE.
+
+    Args:
+        scope: Where the collection is.
+        connection: Reads it.
+        catalog: Knows it.
+        collection: Its name.
+        text: The condition.
+        parameters: As in `Queries.query`.
+        moment: Now, in microseconds.
+
+    Raises:
+        QueryError: It is no condition; the error shows the place.
+    """
+    if not isinstance(text, str):
+        raise QueryError(f"a condition is text, not {type(text).__name__}")
+    before = f'SELECT _id FROM "{collection}" WHERE '
+    try:
+        prepared = prepare(before + text)
+        statement = prepared.parsed.statement
+        if not isinstance(statement, ir.Select) or statement != ir.Select(
+            statement.columns, statement.source, where=statement.where
+        ):
+            raise QueryError("this is more than a condition", statement=before + text, start=len(before))
+        legs = legs_of(statement.where)
+        if legs:
+            message = "what to search for stands beside the condition"
+            raise error_at(before + text, legs[0].span, message, "search(text, vector=..., where=...)")
+        values = bound(prepared.parsed, parameters)
+        run = _Run(prepared, values, connection, catalog, scope, moment, scope.vector_cache)
+        return run.rids(statement.source, statement.where)
+    except QueryError as error:
+        if error.statement is None:
+            raise
+        start, end = error.start - len(before), error.end - len(before)
+        raise QueryError(error.what, statement=text, start=start, end=end, hint=error.hint) from None
+
+
 def _write(prepared: _Prepared, values: Mapping[int | str, Value], changes: Changes, scope: Scope) -> int:
     statement, text = prepared.parsed.statement, prepared.parsed.text
     env = Environment(values, changes.time)
@@ -239,6 +286,11 @@ class _Run:
         self._search(statement.source, statement.where)
         return self._rows(plan)
 
+    def rids(self, source: ir.Source, where: ir.Condition | None) -> Filter:
+        """The rows that suit conditions without MATCH and NEAR."""
+        plan, _ = self._plan("rids", lambda lowering: lowering.rids(source, where or ir.Truth(True)))
+        return Filter(plan.sql, self._parameters(plan))
+
     def explain(self) -> list[str]:
         """What the engine says of how it would run the statement, in the user's names."""
         statement = self._prepared.parsed.statement
@@ -305,8 +357,7 @@ class _Run:
         if not legs_of(where):
             return
         rest = beside(where)
-        plan, _ = self._plan("rids", lambda lowering: lowering.rids(source, rest))
-        others = Filter(plan.sql, self._parameters(plan))
+        others = self.rids(source, rest)
         head = read_head(self._connection).seq
         self._scores = find_scores(
             self._prepared.parsed.text,
