@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from quanta_tissu.errors import DatabaseError
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Token
 from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f])*")
@@ -184,6 +184,12 @@ class PostgresText:
             having = min(having, documents)
             rarity[one] = max(math.log((documents - having + 0.5) / (having + 0.5)), _LEAST_RARITY)
         return max(places / max(documents, 1), 1.0), rarity
+
+    def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
+        """As `TextEngine`."""
+        found = [[(match.span(), words_of(match[0])) for match in _WORD.finditer(text)] for text in texts]
+        stems = self._stemmed(connection, index, (word for text in found for _, words in text for word in words))
+        return [[Token(*span, stems[word]) for span, words in text for word in words] for text in found]
 
     def rids(self, index: Index) -> str:
         """As `TextEngine`."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError
+from quanta_tissu.tissdb.definitions import Index
 from quanta_tissu.tissdb.postgres import text as engine
 from quanta_tissu.tissdb.postgres.text import words_of
 
@@ -155,3 +158,18 @@ def test_stems_are_asked_for_once_and_forgotten_when_they_are_many(notes, monkey
         notes.insert({"body": f"running jumped{n} flies"}, id=str(n))
     assert set(ids(notes.search("run"))) == {str(n) for n in range(6)}
     assert ids(notes.search("jumped3")) == ["3"]
+
+
+@given(st.text("ab .-_é\u0301İß½日", max_size=30))
+def test_tokens_are_the_words_and_where_they_stand(text):
+    index = Index(1, "words", "text", (("a",),), {"stemming": False})
+    [tokens] = engine.PostgresText().tokens(None, index, [text])
+    assert [token.stem for token in tokens] == words_of(text)
+    assert all(words_of(text[token.start : token.end]) == [token.stem] for token in tokens)
+
+
+def test_tokens_have_the_stems_by_which_they_are_found(db, notes):
+    index = notes.indexes["words"]
+    text = "Foxes: JUMPED!"
+    [tokens] = db.read_connection(lambda connection: connection.dialect.text.tokens(connection, index, [text]))
+    assert tokens == [(0, 5, "fox"), (7, 13, "jump")]
