@@ -9,6 +9,9 @@ from typing import Any
 from quanta_tissu.errors import QueryError
 from quanta_tissu.tissdb.tissql import ir
 
+MAX_COLUMNS = 200
+"""Of a result, and of what rows are grouped or sorted by, and aggregates."""
+
 
 def check_select(text: str, select: ir.Select, span: ir.Span) -> ir.Select:
     """A SELECT whose aggregates, groups and scores fit together.
@@ -19,6 +22,9 @@ def check_select(text: str, select: ir.Select, span: ir.Span) -> ir.Select:
     Raises:
         QueryError: They do not.
     """
+    for name, items in (("columns", select.columns), ("groups", select.groups or ()), ("sort keys", select.order)):
+        if len(items) > MAX_COLUMNS:
+            raise _error(text, span, f"{len(items)} {name}; the limit is {MAX_COLUMNS}", "ask in several queries")
     outputs = [column.value for column in select.columns if column.value is not None]
     outputs += [item.value for item in select.order]
     for where in (select.where, [join.on for join in select.joins], select.groups):
@@ -40,6 +46,11 @@ def check_select(text: str, select: ir.Select, span: ir.Span) -> ir.Select:
     if grouped:
         select = replace(select, groups=select.groups or ())
         _check_grouped(text, select, outputs, span)
+        aggregates = {part for part in walk((outputs, select.having)) if isinstance(part, ir.Aggregate)}
+        if len(aggregates) > MAX_COLUMNS:
+            raise _error(
+                text, span, f"{len(aggregates)} aggregates; the limit is {MAX_COLUMNS}", "ask in several queries"
+            )
     if select.distinct:
         if any(column.value is None for column in select.columns):
             raise _error(

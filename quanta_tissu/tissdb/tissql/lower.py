@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from quanta_tissu.errors import QueryError
 from quanta_tissu.tissdb import meaning
 from quanta_tissu.tissdb.backend import Dialect, Row
 from quanta_tissu.tissdb.definitions import CollectionInfo
@@ -23,6 +24,8 @@ Constants = Mapping[tuple[ir.Expression, bool], tuple[int, Kinds]]
 """Slot and kind of each constant, by what it is and whether it is an item of IN."""
 
 _MARK = re.compile("\0([^:\0]+):([^\0]*)\0")
+
+_MOST_PARAMETERS = 30_000
 
 _NO_LIMIT = 2**63 - 1
 
@@ -85,6 +88,11 @@ class Plan:
 
 def _finished(sql: str, readers: Sequence[tuple[int, Callable[[Sequence[Any]], Value]]]) -> Plan:
     slots = tuple((mark[1], mark[2]) for mark in _MARK.finditer(sql))
+    if len(slots) > _MOST_PARAMETERS:
+        raise QueryError(
+            f"the statement needs {len(slots):,} values; engines take {_MOST_PARAMETERS:,}",
+            hint="ask in several queries",
+        )
     return Plan(_MARK.sub("?", sql), slots, tuple(readers))
 
 
@@ -303,15 +311,16 @@ class Lowering:
                 make = {"string": engine.text, "number": engine.number, "datetime": engine.moment}[kind_name]
                 return make(column)
             case ir.Negative(operand):
-                value = engine.numeric(self.expression(operand))
-                return engine.number(engine.arithmetic("-", "0", value))
+                return engine.number(engine.arithmetic("-", "0", engine.numeric(self.expression(operand))))
             case ir.Arithmetic(operator, left, right):
                 a, b = (engine.numeric(self.expression(side)) for side in (left, right))
                 return engine.number(engine.arithmetic(operator, a, b))
             case ir.Shift(operand, months, microseconds, _):
-                return engine.shift(self.expression(operand), months, microseconds)
+                value = self.expression(operand)
+                return engine.shift(value, months, microseconds) if _may_be_time(value) else engine.null()
             case ir.Extract(part, operand):
-                return engine.extract(part, self.expression(operand))
+                value = self.expression(operand)
+                return engine.extract(part, value) if _may_be_time(value) else engine.null()
             case _:
                 raise AssertionError(f"unreachable: {expression} was checked before")
 
@@ -322,9 +331,9 @@ class Lowering:
             case ir.Truth(value):
                 return TRUE if value else FALSE
             case ir.All(items):
-                return f"({' AND '.join(map(self.condition, items))})"
+                return _balanced("AND", [self.condition(item) for item in items])
             case ir.Some(items):
-                return f"({' OR '.join(map(self.condition, items))})"
+                return _balanced("OR", [self.condition(item) for item in items])
             case ir.Compare(operator, left, right):
                 return comparison(engine, operator, self.expression(left), self.expression(right))
             case ir.Like():
@@ -366,11 +375,23 @@ class Lowering:
                 tests.append(f"({test} AND {value.guard(kind)})")
         if not by_kind:
             return TRUE if condition.negated else FALSE
-        return f"({' OR '.join(tests)})" if tests else FALSE
+        return _balanced("OR", tests) if tests else FALSE
+
+
+def _balanced(word: str, tests: Sequence[str]) -> str:
+    """Conditions joined by a word, as a tree that is flat enough for engines that limit its depth."""
+    if len(tests) == 1:
+        return tests[0]
+    middle = len(tests) // 2
+    return f"({_balanced(word, tests[:middle])} {word} {_balanced(word, tests[middle:])})"
 
 
 def _live(alias: str) -> str:
     return f"({alias}.expires IS NULL OR {alias}.expires > {slot(MOMENT, 'i')})"
+
+
+def _may_be_time(value: Lowered) -> bool:
+    return value.kind in (None, meaning.DATE, meaning.TIME, meaning.DATETIME)
 
 
 def _single(kinds: Kinds) -> int:

@@ -48,13 +48,7 @@ class _StatementReader(ConditionReader):
         }
         read = readers.get(type(tree))
         if read is None:
-            word = self.text.split(None, 1)[0] if self.text.split() else ""
-            raise fail(
-                self.text,
-                tree,
-                f"{word[:20]} is no statement of TissQL",
-                "SELECT, INSERT, UPDATE, DELETE, or EXPLAIN before one of them",
-            )
+            raise fail(self.text, tree, "this is no statement of TissQL", "SELECT, INSERT, UPDATE or DELETE")
         return read(tree)
 
     def query(self, tree: exp.Expr) -> ir.Query:
@@ -183,6 +177,10 @@ class _StatementReader(ConditionReader):
             return value.name
         if isinstance(value, ir.Aggregate):
             return value.function
+        if isinstance(value, ir.Extract):
+            return value.part
+        if isinstance(value, ir.Now):
+            return "now"
         return "score" if isinstance(value, ir.Score) else text
 
     def _groups(self, tree: exp.Select) -> tuple[ir.Expression, ...] | None:
@@ -340,9 +338,9 @@ def written(text: str, span: ir.Span) -> str:
     start = span[0] if before is None else before.start()
     end = span[1] if after is None else after.end()
     found = text[start:end].strip()
-    while found.count(")") > found.count("("):
-        found = found[: found.rindex(")")].rstrip()
-    return found
+    while found.endswith(")") and found.count(")") > found.count("("):
+        found = found[:-1].rstrip()
+    return found if found.count(")") == found.count("(") else "expression"
 
 
 def _with_distinct_names(columns: list[ir.Column]) -> tuple[ir.Column, ...]:

@@ -39,6 +39,9 @@ _UNITS = {
     "DAY": 86_400_000_000,
     "WEEK": 7 * 86_400_000_000,
 }
+_MAX_INTERVALS = 4
+"""That are added one after the other: each doubles the SQL."""
+
 _LONGEST = 3_720_000 * _UNITS["DAY"]
 
 _MONTHS = {"MONTH": 1, "YEAR": 12}
@@ -266,6 +269,13 @@ class Reader:
     def _arithmetic(self, node: exp.Binary) -> ir.Expression:
         self.only(node, "this", "expression", "typed", "safe")
         left, right = node.this, node.expression
+        chain, at = 0, node
+        while isinstance(at, exp.Add | exp.Sub) and isinstance(at.expression, exp.Interval):
+            chain, at = chain + 1, at.this
+            while isinstance(at, exp.Paren):
+                at = at.this
+        if chain > _MAX_INTERVALS:
+            raise fail(self.text, node, f"more than {_MAX_INTERVALS} intervals in a row", "add them up")
         if isinstance(right, exp.Interval) and isinstance(node, exp.Add | exp.Sub):
             months, microseconds = self._interval(right)
             sign = 1 if isinstance(node, exp.Add) else -1

@@ -14,10 +14,15 @@ from quanta_tissu.errors import QueryError
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
-"""Of brackets, and of NOT and minus signs in a row."""
+"""Of brackets; of words in a row that all wait for an operand, there may be twice as many."""
+
+_MAX_RUN = 2 * MAX_DEPTH
 
 MAX_JOINS = 8
 MAX_UNIONS = 32
+
+_BEGINNINGS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "("}
+"""First words. WITH is none of TissQL's, which is said where its place is known."""
 
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
@@ -118,8 +123,15 @@ def _check_text(text: str) -> None:
 
 
 def _check_tokens(text: str, tokens: list[Token]) -> None:
-    if not tokens:
+    if not tokens or tokens[0].token_type == TokenType.SEMICOLON:
         raise QueryError("there is no statement", statement=text, hint="as in: SELECT * FROM notes LIMIT 10")
+    if tokens[0].text.upper() not in _BEGINNINGS:
+        raise _error(
+            text,
+            f"{tokens[0].text[:20]!r} begins no statement of TissQL",
+            tokens[0],
+            "SELECT, INSERT, UPDATE, DELETE, or EXPLAIN before one of them",
+        )
     depth = run = joins = unions = 0
     for place, token in enumerate(tokens):
         kind = token.token_type
@@ -131,7 +143,7 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
         run = run + 1 if _is_prefix(token) else 0
         joins += kind == TokenType.JOIN
         unions += kind == TokenType.UNION
-        if depth > MAX_DEPTH or run > MAX_DEPTH:
+        if depth > MAX_DEPTH or run > _MAX_RUN:
             raise _error(text, f"the statement is nested more than {MAX_DEPTH} levels deep", token, "simplify it")
         if joins > MAX_JOINS or unions > MAX_UNIONS:
             raise _error(

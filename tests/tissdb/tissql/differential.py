@@ -346,7 +346,8 @@ class Maker:
             conditions = [f"{self.path(source)} = {self.path(self.pick(sources[:place]))}"]
             if self.chance(0.2):
                 conditions.append(f"{self.path(source)} = {self.literal()}")
-            text += f" {self.pick(['JOIN', 'LEFT JOIN'])} {self.pick(COLLECTIONS)} AS {source[0]} ON {' AND '.join(conditions)}"
+            word, name = self.pick(["JOIN", "LEFT JOIN"]), self.pick(COLLECTIONS)
+            text += f" {word} {name} AS {source[0]} ON {' AND '.join(conditions)}"
         where = self.where(self.pick(sources))
         order = f" ORDER BY {self.path(self.pick(sources))}{self.direction()}" if self.chance(0.5) else ""
         if self.chance(0.2):
