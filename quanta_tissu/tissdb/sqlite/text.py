@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import apsw
 
 from quanta_tissu.tissdb.backend import Connection, Token
 from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
+
+MOST_TERMS = 16
+"""Words of a query that count: the rarest."""
 
 
 class _Raw(Protocol):
@@ -52,7 +56,22 @@ class SqliteText:
     def search(
         self, connection: Connection, index: Index, query: TextQuery, limit: int, only: Filter | None
     ) -> list[tuple[int, float]]:
-        """As `TextEngine`: rank alone orders, which lets FTS5 keep only the best."""
+        """As `TextEngine`.
+
+        A word that more than half of the documents have tells them apart by nothing (BM25 gives it 0.000001), and
+        makes FTS5 rank them all. So it is left out, unless too few are found without it. Of very many words only
+        the rarest count.
+        """
+        telling = _telling(connection, index, query)
+        found = self._search(connection, index, telling, limit, only)
+        if len(found) < limit and telling != query:
+            found = self._search(connection, index, query, limit, only)
+        return found
+
+    def _search(
+        self, connection: Connection, index: Index, query: TextQuery, limit: int, only: Filter | None
+    ) -> list[tuple[int, float]]:
+        """Rank alone orders, which lets FTS5 keep only the best."""
         name = table(index)
         weights = index.options.get("weights")
         rank = f" AND rank MATCH 'bm25({', '.join(map(str, weights))})'" if weights else ""
@@ -90,6 +109,34 @@ class SqliteText:
 def _tokenizer(index: Index) -> list[str]:
     words = ["unicode61", "remove_diacritics", "2"]
     return ["porter", *words] if index.options.get("stemming", True) else words
+
+
+def _telling(connection: Connection, index: Index, query: TextQuery) -> TextQuery:
+    """A query without the wanted words that most documents have, and of many words with the rarest."""
+    if query.required or len(query.wanted) < 2:
+        return query
+    name = table(index)
+    [(averages,)] = connection.rows(f"SELECT block FROM {name}_data WHERE id = 1")
+    total = first_number(averages)
+    counts = {
+        term: connection.rows(f"SELECT count(*) FROM {name} WHERE {name} MATCH ?", (_term(term),))[0][0]
+        for term in query.wanted
+    }
+    telling = [term for term in query.wanted if 2 * counts[term] <= total]
+    if len(telling) > MOST_TERMS:
+        rarest = set(sorted(telling, key=lambda term: counts[term])[:MOST_TERMS])
+        telling = [term for term in telling if term in rarest]
+    return replace(query, wanted=tuple(telling)) if telling else query
+
+
+def first_number(record: bytes) -> int:
+    """The number of documents, which begins FTS5's record of averages: seven bits a byte, high ones first."""
+    number = 0
+    for byte in record:
+        number = number << 7 | byte & 127
+        if byte < 128:
+            break
+    return number
 
 
 def expression(query: TextQuery) -> str:
