@@ -52,6 +52,10 @@ class GenerationError(TissuError):
     """A generation request is impossible (prompt too long, no token left to choose from ...)."""
 
 
+class EmbeddingError(TissuError):
+    """Vectors cannot be had: a server refuses, cannot be reached, or answers with something else."""
+
+
 class MissingDependencyError(TissuError):
     """An optional library is needed for what was asked."""
 

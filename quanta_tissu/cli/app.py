@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Keep": {
         "db": ("db", "Keep documents, query and search them, and see who changed what."),
+        "kb": ("kb", "Ask files: passages found by words and meaning, answers with citations."),
     },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),
