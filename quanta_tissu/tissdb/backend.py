@@ -176,7 +176,7 @@ class Connection(Protocol):
 
     @property
     def failed_row(self) -> int:
-        """At which set of parameters, from 0, the last `run_many` that failed did."""
+        """At which set of parameters, from 0, the last `run_many` failed that should write a row for each."""
 
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database until it ends."""

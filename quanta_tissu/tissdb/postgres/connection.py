@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 import psycopg
@@ -17,9 +16,6 @@ from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.postgres.dialect import POSTGRES
 from quanta_tissu.tissdb.postgres.errors import is_lost, translated
 from quanta_tissu.tissdb.postgres.vectors import register_vectors
-
-_PIPELINED = 1000
-"""Statements that are sent before their results are read."""
 
 _QUOTED_OR_MARK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
 
@@ -113,17 +109,13 @@ class PostgresConnection:
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """As `Connection`: many statements are under way at a time, so the server's distance counts once."""
-        query, rest, done = translate(sql), iter(parameters), 0
-        while batch := list(islice(rest, _PIPELINED)):
-            cursors: list[psycopg.Cursor[Any]] = []
-            try:
-                with self._connection.pipeline():
-                    cursors += (self._connection.execute(query, row) for row in batch)
-            except psycopg.Error as error:
-                # Results come in order: those after the one that failed have none.
-                self.failed_row = done + sum(cursor.statusmessage is not None for cursor in cursors)
-                raise translated(error) from error
-            done += len(batch)
+        cursor = self._connection.cursor()
+        try:
+            cursor.executemany(translate(sql), parameters)
+        except psycopg.Error as error:
+            # Results come in order, and of those that succeeded each has written a row.
+            self.failed_row = max(cursor.rowcount, 0)
+            raise translated(error) from error
 
     def begin_read(self) -> None:
         """As `Connection`: the state is that of this moment."""
