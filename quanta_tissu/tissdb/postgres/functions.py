@@ -1,4 +1,4 @@
-"""Functions that TissQL needs in PostgreSQL: kinds of JSON values, and numbers that are reckoned with as elsewhere.
+"""Functions that TissQL needs in PostgreSQL: kinds of JSON values, and numbers that behave as elsewhere.
 
 Numbers of documents are `numeric` here, floats those with digits after the point. What is reckoned with floats is
 reckoned with `float8`, which raises errors where others overflow.
@@ -73,8 +73,8 @@ FUNCTIONS = (
         ))) END $$""",
     f"""CREATE FUNCTION tissql_moment(x bigint) RETURNS text LANGUAGE sql {_PURE} AS $$
         SELECT CASE WHEN x BETWEEN -62135596800000000 AND 253402300799999999 THEN
-            to_char(timestamp 'epoch' + interval '1 second' * (x / 1000000) + interval '1 microsecond' * (x % 1000000),
-                'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END $$""",
+            to_char(timestamp 'epoch' + interval '1 second' * (x / 1000000)
+                + interval '1 microsecond' * (x % 1000000), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END $$""",
     f"""CREATE FUNCTION tissql_shift(kind integer, t text, months integer, microseconds bigint) RETURNS text
         LANGUAGE plpgsql STRICT {_PURE} AS $$
         DECLARE
@@ -83,7 +83,9 @@ FUNCTIONS = (
                 + interval '1 microsecond' * (microseconds % 1000000);
         BEGIN
             IF kind = 5 THEN RETURN to_char(timestamp '2000-01-01' + (t::time + step), 'HH24:MI:SS.US'); END IF;
-            IF kind = 4 THEN step := interval '1 day' * floor(microseconds::numeric / 86400000000)::integer; END IF;
+            IF kind = 4 THEN
+                step := interval '1 day' * floor(microseconds::numeric / 86400000000)::integer;
+            END IF;
             IF kind = 6 THEN t := left(t, -1); ELSIF kind <> 4 THEN RETURN NULL; END IF;
             moved := t::timestamp + make_interval(months => months) + step;
             IF moved < timestamp '0001-01-01' OR moved >= timestamp '10000-01-01' THEN RETURN NULL; END IF;

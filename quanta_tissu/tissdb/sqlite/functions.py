@@ -66,7 +66,4 @@ def register(connection: apsw.Connection) -> None:
     connection.create_aggregate_function("tissql_sum", _aggregate(_Sums.total), 1)
     connection.create_aggregate_function("tissql_avg", _aggregate(_Sums.average), 1)
     connection.create_aggregate_function("tissql_stddev", _aggregate(_Sums.deviation, squares=True), 1)
-    connection.create_scalar_function(
-        "tissql_whole", lambda *values: meaning.whole(values[0]), 1, deterministic=True
-    )
     connection.create_scalar_function("tissql_shift", _shift, 3, deterministic=True)

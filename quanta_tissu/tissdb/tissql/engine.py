@@ -32,6 +32,7 @@ class Lowered:
         guard: SQL that says whether it is of a kind, and not null.
         shown: SQL of its JSON text, where that is cheaper than rank and payload.
         raw: SQL of it as the engine's own JSON, where there is such a thing.
+        present: It is known not to be null.
     """
 
     kind: int | None
@@ -40,6 +41,7 @@ class Lowered:
     guard: Callable[[int], str]
     shown: str | None = None
     raw: str | None = None
+    present: bool = False
 
 
 def known(kind: int, present: str, payload: tuple[str, ...]) -> Lowered:

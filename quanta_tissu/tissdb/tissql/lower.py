@@ -15,7 +15,7 @@ from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import legs_of, walk
 from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, comparison, slot
 from quanta_tissu.tissdb.tissql.reference import has_distinct
-from quanta_tissu.tissdb.values import Value, decode, decode_json
+from quanta_tissu.tissdb.values import Value, decode
 
 Kinds = int | tuple[int, ...]
 """The kind of a constant, or of each of the values that a parameter of IN holds."""
@@ -131,7 +131,12 @@ class Lowering:
             outputs.append(sql)
             readers.append(reader)
         ties = [self.expression(ir.MetaOf(source.alias, "_id")) for source in query.sources]
-        order = self._order([(self.expression(item.value), item.descending) for item in query.order], ties, query)
+        keys = [(self.expression(item.value), item.descending) for item in query.order]
+        for place, item in enumerate(query.order):
+            kind = self._kinds_of(query.where).get(item.value)
+            if kind is not None:
+                keys[place] = replace(keys[place][0], kind=kind, present=True), item.descending
+        order = self._order(keys, ties, query)
         sql = f"SELECT {', '.join(outputs)} {source}{order}{self._limits(query)}"
         return _finished(sql, readers)
 
@@ -148,6 +153,19 @@ class Lowering:
         """The query for the rows that suit the conditions beside MATCH and NEAR."""
         self._enter((source,))
         return _finished(f"SELECT s0.rid {self._from(ir.Select((), source, where=where))}", ())
+
+    def _kinds_of(self, where: ir.Condition | None) -> dict[ir.Expression, int]:
+        """Kinds of fields that are compared with a value: others are not in the result, so indexes can sort it."""
+        found: dict[ir.Expression, int] = {}
+        for one in where.items if isinstance(where, ir.All) else (where,):
+            if isinstance(one, ir.All):
+                found |= self._kinds_of(one)
+            elif isinstance(one, ir.Compare):
+                for field, other in ((one.left, one.right), (one.right, one.left)):
+                    kind = self._constants.get((other, False), (0, meaning.NULL))[1]
+                    if isinstance(field, ir.FieldOf) and kind in meaning.COMPARED:
+                        found[field] = _single(kind)
+        return found
 
     def _enter(self, sources: Sequence[ir.Source]) -> None:
         first = len(self.names)
@@ -190,7 +208,9 @@ class Lowering:
             return ""
         keys = []
         for value, descending in [*order, *((tie, False) for tie in ties)]:
-            direction = "DESC NULLS LAST" if descending else "ASC NULLS FIRST"
+            direction = "DESC" if descending else "ASC"
+            if not value.present:
+                direction += " NULLS LAST" if descending else " NULLS FIRST"
             keys += [f"{key} {direction}" for key in self._engine.sort_key(value)]
         return f" ORDER BY {', '.join(keys)}" if keys else ""
 
@@ -399,7 +419,13 @@ def _single(kinds: Kinds) -> int:
 
 
 def _read_json(columns: Sequence[Any]) -> Value:
-    return None if columns[0] is None else decode_json(columns[0])
+    """A value of its JSON text, which the engine has made of ours."""
+    text = columns[0]
+    if text is None:
+        return None
+    if text[0] == '"' and "\\" not in text:
+        return text[1:-1]
+    return decode(text)
 
 
 def _read_document(columns: Sequence[Any]) -> Value:

@@ -14,6 +14,8 @@ from quanta_tissu.tissdb.values import Value, decode, encode
 Parameters = Sequence[Any] | Mapping[str, Any]
 """Values for `?` in their order, or for `:name` by name."""
 
+_INT64 = 2**63
+
 MOST_VALUES = 1_000
 """In a list that is one parameter of IN."""
 
@@ -68,7 +70,10 @@ def _mismatch(parsed: ir.Parsed, given: Mapping[int | str, Any]) -> QueryError:
 
 
 def _value(parsed: ir.Parsed, key: int | str, value: Any) -> Value:
-    if value is None or type(value) is bool:
+    kind = type(value)
+    if value is None or kind is bool or (kind is int and -_INT64 <= value < _INT64):
+        return value
+    if kind is str and value.isascii() and "\0" not in value:
         return value
     try:
         text = encode({"v": value})
@@ -79,7 +84,7 @@ def _value(parsed: ir.Parsed, key: int | str, value: Any) -> Value:
         raise error_at(parsed.text, _span(parsed, key), said, error.hint) from None
     except OverflowError:
         raise error_at(parsed.text, _span(parsed, key), "a time outside of the years 1 to 9999 in UTC") from None
-    if type(value) in (int, str, bytes, dt.date, dt.time):
+    if kind in (str, bytes, dt.date, dt.time):
         return value
     found = decode(text)["v"]
     if isinstance(found, list) and len(found) > MOST_VALUES and _is_item(parsed, key):

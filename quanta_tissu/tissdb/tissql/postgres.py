@@ -176,6 +176,8 @@ class PostgresEngine:
         if value.kind is not None:
             if value.kind not in meaning.COMPARED:
                 return ()
+            if value.raw is not None and value.kind in _JSON_ORDER:
+                return (value.raw,)
             return (number,) if value.kind == meaning.NUMBER else (f'({text}) COLLATE "C"',)
         return value.rank, number, f'(CASE WHEN {value.rank} < {meaning.ARRAY} THEN {text} END) COLLATE "C"'
 

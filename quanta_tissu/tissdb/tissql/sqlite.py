@@ -171,7 +171,12 @@ class SqliteEngine:
         """As `Engine`."""
         if value.kind not in (None, meaning.NUMBER):
             return value
-        payload = f"tissql_whole({value.payload[0]})"
+        number = value.payload[0]
+        payload = (
+            f"CASE WHEN typeof({number}) = 'real' AND {number} >= -9223372036854775808.0 "
+            f"AND {number} < 9223372036854775808.0 AND CAST({number} AS INTEGER) = {number} "
+            f"THEN CAST({number} AS INTEGER) ELSE {number} END"
+        )
         return Lowered(value.kind, value.rank, (payload,), value.guard)
 
     def extract(self, part: str, value: Lowered) -> Lowered:

@@ -42,6 +42,18 @@ def test_conditions_use_indexes(many, condition, parameters, index):
     assert re.sub(r"\d{16}", "now", shown) == re.sub(r"\d{16}", "now", plan)
 
 
+def test_sorting_uses_indexes_where_the_kind_is_known(many):
+    sql = "SELECT n FROM notes WHERE n >= ? ORDER BY n LIMIT 2"
+    assert many.query(sql, [5]).rows == [(5,), (6,)]
+    plan = "\n".join(many.explain(sql, [5]))
+    assert "numbers" in plan
+    if "SEARCH" in plan:  # SQLite: what remains to be sorted are ties
+        assert "TEMP B-TREE FOR LAST TERM" in plan
+    many["notes"].insert({"n": "text"}, id="text")
+    assert many.query("SELECT n FROM notes WHERE n > 1990 ORDER BY n DESC LIMIT 1").rows == [(1999,)]
+    assert many.query("SELECT n FROM notes WHERE n > '' ORDER BY n LIMIT 1").rows == [("text",)]
+
+
 def test_joins_use_indexes(many):
     sql = "SELECT a.n FROM notes AS a JOIN notes AS b ON b.n = a.tags[0] WHERE a.n = 5"
     plan = "\n".join(many.explain(sql))
