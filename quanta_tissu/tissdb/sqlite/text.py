@@ -71,13 +71,13 @@ class SqliteText:
     def _search(
         self, connection: Connection, index: Index, query: TextQuery, limit: int, only: Filter | None
     ) -> list[tuple[int, float]]:
-        """Rank alone orders, which lets FTS5 keep only the best."""
+        """Ordered by SQLite (`+rank`), which keeps the best: FTS5 would sort all that it finds, and places too."""
         name = table(index)
         weights = index.options.get("weights")
         rank = f" AND rank MATCH 'bm25({', '.join(map(str, weights))})'" if weights else ""
         among = "" if only is None else f" AND rowid IN ({only.sql})"
         rows = connection.rows(
-            f"SELECT rowid, rank FROM {name} WHERE {name} MATCH ?{rank}{among} ORDER BY rank LIMIT ?",
+            f"SELECT rowid, rank FROM {name} WHERE {name} MATCH ?{rank}{among} ORDER BY +rank, rowid LIMIT ?",
             (expression(query), *(only.parameters if only else ()), limit),
         )
         return [(rid, -rank) for rid, rank in rows]
