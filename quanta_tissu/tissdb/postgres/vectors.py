@@ -159,7 +159,7 @@ def _schema(connection: Connection) -> str:
     """
     found = connection.row(_FIND)
     if found is None:
-        if connection.row("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'") is None:
+        if connection.row(_AVAILABLE) is None:
             raise DatabaseError(
                 "the server has no pgvector, which vector indexes need",
                 hint=f"install pgvector {'.'.join(map(str, OLDEST))} or later on the server",
@@ -182,3 +182,5 @@ _FIND = (
     "SELECT quote_ident(nspname), extversion FROM pg_extension "
     "JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
 )
+
+_AVAILABLE = "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import threading
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from quanta_tissu.errors import (
     StorageError,
     UnknownOutcomeError,
 )
+from quanta_tissu.tissdb.postgres import vectors
 from quanta_tissu.tissdb.postgres.backend import split_url, without_password
 from quanta_tissu.tissdb.postgres.connection import translate
 
@@ -33,6 +35,11 @@ def server(postgres_server, postgres_url):
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"SET search_path TO {split_url(postgres_url)[1]}")
         yield connection
+
+
+def as_user(url, user):
+    parts = urlsplit(url)
+    return parts._replace(netloc=user + "@" + parts.netloc.rpartition("@")[2]).geturl()
 
 
 def end(server, connection):
@@ -79,9 +86,9 @@ class TestAddresses:
         with pytest.raises(StorageError, match="connection"):
             tissdb.open("postgresql://postgres@/postgres?host=/nonexistent")
 
-    def test_a_database_that_is_not_there(self, postgres_server):
+    def test_a_database_that_is_not_there(self, url):
         with pytest.raises(StorageError):
-            tissdb.open(postgres_server.replace("/postgres?", "/nothing?"))
+            tissdb.open(urlsplit(url)._replace(path="/nothing").geturl())
 
     def test_without_the_driver_it_says_what_to_install(self, url, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -122,7 +129,7 @@ class TestOpening:
         server.execute("CREATE ROLE reader LOGIN")
         try:
             with pytest.raises(StorageError, match="does not let us"):
-                tissdb.open(url.replace("postgres@", "reader@"))
+                tissdb.open(as_user(url, "reader"))
         finally:
             server.execute("DROP ROLE reader")
 
@@ -357,7 +364,31 @@ def test_backups_are_the_servers_business(db, tmp_path):
         db.backup(tmp_path / "x.db")
 
 
+@pytest.fixture
+def bare(postgres_url, server):
+    """A database of the server in which nobody has used vectors yet."""
+    name = split_url(postgres_url)[1]
+    server.execute(f"CREATE DATABASE {name}")
+    with tissdb.open(urlsplit(postgres_url)._replace(path=f"/{name}").geturl()) as opened:
+        yield opened
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_the_vector_extension_is_made_where_all_schemas_can_use_it(bare):
+    bare["a"].create_index("near", kind="vector", dimension=2)
+    found = bare.read_connection(lambda connection: connection.rows(vectors._FIND))
+    assert [schema for schema, _ in found] == ["public"]
+
+
+def test_a_server_without_the_extension_says_what_to_install(bare, monkeypatch):
+    monkeypatch.setattr(vectors, "_AVAILABLE", "SELECT 1 WHERE false")
+    with pytest.raises(DatabaseError, match="no pgvector") as caught:
+        bare["a"].create_index("near", kind="vector", dimension=2)
+    assert "install pgvector" in caught.value.hint
+    bare["a"].insert({})
+
+
 def test_a_vector_extension_that_is_too_old_is_refused(db, monkeypatch):
-    monkeypatch.setattr("quanta_tissu.tissdb.postgres.vectors.OLDEST", (99, 0))
+    monkeypatch.setattr(vectors, "OLDEST", (99, 0))
     with pytest.raises(DatabaseError, match="pgvector"):
         db["a"].create_index("near", kind="vector", dimension=2)
