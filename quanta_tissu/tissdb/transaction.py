@@ -159,7 +159,7 @@ def transaction(
         if not finished.get():
             raise _UndoneError
 
-    future: Future[None] = writer.submit(lend, alone=True)
+    future: Future[None] = writer.submit(lend)
     future.add_done_callback(lambda _: granted.put(None))
     changes = granted.get()
     if changes is None:

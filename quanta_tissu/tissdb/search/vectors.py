@@ -5,6 +5,7 @@ The bytes in the database are the truth. What is searched is a copy in memory, m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,10 +123,12 @@ def checked(index: Index, vector: Any) -> NDArray[np.float32]:
             f"the vector for {name!r} has shape {numbers.shape}; the index holds vectors of {dimension} numbers",
             path=f"_vectors.{name}",
         )
-    if not np.isfinite(numbers).all():
+    exact = numbers.astype(np.float64)
+    square = float(exact @ exact)  # of float32 it cannot overflow: no number means that one of them is none
+    if not math.isfinite(square):
         raise InvalidDocumentError(f"the vector for {name!r} holds NaN or infinity", path=f"_vectors.{name}")
     if index.options["metric"] == "cosine":
-        length = float(np.linalg.norm(numbers.astype(np.float64)))
+        length = math.sqrt(square)
         if length == 0:
             raise InvalidDocumentError(
                 f"the vector for {name!r} is zero, which has no direction",
@@ -133,5 +136,5 @@ def checked(index: Index, vector: Any) -> NDArray[np.float32]:
                 hint="leave it out, or use metric='dot'",
             )
         if abs(length - 1) > _UNIT_ERROR:  # or it would change every time that it is copied
-            numbers = (numbers / length).astype(np.float32)
+            numbers = (exact / length).astype(np.float32)
     return numbers
