@@ -16,6 +16,7 @@ from quanta_tissu.cli.db.definitions import create_command, drop_command, index_
 from quanta_tissu.cli.db.documents import delete_command, get_command, put_command
 from quanta_tissu.cli.db.exchange import export_command, import_command
 from quanta_tissu.cli.db.finding import query_command, search_command
+from quanta_tissu.cli.db.serve import serve_command, token_command
 from quanta_tissu.cli.db.shell import command as shell_command
 from quanta_tissu.cli.db.watch import command as watch_command
 
@@ -43,5 +44,6 @@ for _command in (
     *(put_command, get_command, delete_command, import_command, export_command),
     *(query_command, search_command, shell_command, watch_command),
     *(stats_command, verify_command, audit_command, backup_command, restore_command, compact_command),
+    *(serve_command, token_command),
 ):
     command.add_command(_command)

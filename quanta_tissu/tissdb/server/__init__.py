@@ -1,0 +1,1 @@
+"""TissDB over HTTP: the extra `server`."""

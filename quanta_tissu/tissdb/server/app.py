@@ -1,0 +1,124 @@
+"""The application: routes, errors, and the life of the databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from quanta_tissu import __version__
+from quanta_tissu.errors import BusyError, TissuError
+from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.server.access import Server
+from quanta_tissu.tissdb.server.databases import Databases
+from quanta_tissu.tissdb.server.edge import Edge
+from quanta_tissu.tissdb.server.failures import RequestError, error_body, status_of
+from quanta_tissu.tissdb.server.limits import RateLimit
+from quanta_tissu.tissdb.server.routes import (
+    changes,
+    collections,
+    databases,
+    documents,
+    finding,
+    service,
+    transactions,
+)
+from quanta_tissu.tissdb.server.settings import Settings
+from quanta_tissu.tissdb.server.tokens import TokenFile
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["type", "message", "hint", "path", "request"],
+            "properties": {
+                "type": {"type": "string", "description": "What kind of error: `conflict`, `not_found` ..."},
+                "message": {"type": "string", "description": "What is wrong, with the value."},
+                "hint": {"type": ["string", "null"], "description": "What to do about it."},
+                "path": {"type": "string", "description": "Where in the body, as `a.b[0]`."},
+                "request": {"type": "string", "description": "The request's id, as in X-Request-Id."},
+                "line": {"type": "integer", "description": "Of a statement of TissQL."},
+                "column": {"type": "integer"},
+                "stored": {"type": "integer", "description": "Of `_bulk`: documents that were stored before."},
+            },
+        }
+    },
+}
+
+
+def create_app(place: str, settings: Settings | None = None) -> FastAPI:
+    """An application that serves databases; they are closed when it ends.
+
+    Args:
+        place: A folder of databases, a file, or an address.
+        settings: How it behaves.
+
+    Raises:
+        NotFoundError: The folder or the database is not there.
+        DatabaseError: The file of tokens cannot be read.
+    """
+    settings = settings or Settings()
+    tokens = None if settings.tokens is None else TokenFile(settings.tokens)
+    if tokens is not None:
+        tokens.tokens()
+    server = Server(Databases(place), settings, tokens, RateLimit(settings.rate, settings.burst))
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        server.databases.close()
+
+    refused = {"description": "Refused", "content": {"application/json": {"schema": _ERROR}}}
+    app = FastAPI(
+        title="TissDB",
+        version=__version__,
+        description="Collections of JSON documents: stored, queried, searched, and every change written down.",
+        lifespan=life,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # the pages of FastAPI load scripts from other servers
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"4XX": refused, "5XX": refused},
+    )
+    app.state.server = server
+    app.add_middleware(Edge, server=server)
+    for part in (service, databases, transactions, finding, changes, collections, documents):
+        app.include_router(part.router)
+    app.add_exception_handler(TissuError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _unknown)
+    return app
+
+
+def _refused(request: Request, error: Any) -> Response:
+    conditional = any(name in request.headers for name in ("if-match", "if-none-match"))
+    headers = dict(error.headers) if isinstance(error, RequestError) else {}
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = "1"
+    return _answer(request, error, status_of(error, conditional=conditional), headers)
+
+
+def _malformed(request: Request, error: Any) -> Response:
+    first = error.errors()[0]
+    where, *steps = first["loc"]
+    path = path_text(tuple(steps)) if where == "body" and steps and isinstance(steps[0], str) else ""
+    named = path or " ".join(str(step) for step in (steps if where != "body" else ["the body"]))
+    refusal = RequestError(
+        422, f"{named}: {first['msg']}", path=path, hint="/v1/openapi.json says what is expected"
+    )
+    return _answer(request, refusal, 422, {})
+
+
+def _unknown(request: Request, error: Any) -> Response:
+    refusal = RequestError(error.status_code, f"{request.method} {request.url.path}: {str(error.detail).lower()}")
+    return _answer(request, refusal, error.status_code, dict(error.headers or {}))
+
+
+def _answer(request: Request, error: TissuError, status: int, headers: dict[str, str]) -> Response:
+    return Response(error_body(error, request.state.request_id), status, headers, media_type="application/json")

@@ -1,0 +1,113 @@
+"""Collections: their settings and indexes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from quanta_tissu.errors import NotFoundError
+from quanta_tissu.tissdb.catalog import check_name
+from quanta_tissu.tissdb.database import Database
+from quanta_tissu.tissdb.definitions import CollectionInfo
+from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.server.access import Session
+from quanta_tissu.tissdb.server.routes.common import Admin, Body, Reader, answer
+
+router = APIRouter(prefix="/v1/{database}/{collection}", tags=["collections"])
+
+
+class CollectionSettings(Body):
+    """What a collection is to be."""
+
+    json_schema: dict[str, Any] | None = Field(None, alias="schema", description="JSON Schema of its documents.")
+    ttl: float | None = Field(None, gt=0, description="Seconds that a document lives.")
+
+
+class IndexSettings(Body):
+    """What an index is to be."""
+
+    kind: Literal["value", "unique", "text", "vector"] = "value"
+    fields: list[str] | None = Field(None, description="Paths of what it holds; by default its name.")
+    dimension: int | None = Field(None, description="Numbers in each vector.")
+    metric: Literal["cosine", "dot", "l2"] | None = None
+    stemming: bool | None = Field(None, description="Find other forms of English words.")
+
+
+@router.put("")
+def create_collection(session: Admin, collection: str, body: CollectionSettings) -> Response:
+    """Make a collection, or see that it is there as described."""
+    session.db.create_collection(collection, schema=body.json_schema, ttl=body.ttl)
+    return answer(_described(find(session, collection)))
+
+
+@router.get("")
+def describe_collection(session: Reader, collection: str) -> Response:
+    """Its settings, indexes, and how many documents it has."""
+    info = find(session, collection)
+    return answer(_described(info) | {"documents": session.collection(collection).count()})
+
+
+@router.delete("")
+def drop_collection(session: Admin, collection: str) -> Response:
+    """Remove it with all its documents."""
+    session.db.drop_collection(collection)
+    return answer({"dropped": collection})
+
+
+@router.get("/_schema")
+def schema(session: Reader, collection: str) -> Response:
+    """The JSON Schema of its documents, null if there is none."""
+    return answer(find(session, collection).settings.get("schema"))
+
+
+@router.get("/_index")
+def list_indexes(session: Reader, collection: str) -> Response:
+    """Its indexes."""
+    return answer(_described(find(session, collection))["indexes"])
+
+
+@router.put("/_index/{name}")
+def create_index(session: Admin, collection: str, name: str, body: IndexSettings) -> Response:
+    """Make an index of what is in it and of what will come."""
+    options = body.model_dump(include={"dimension", "metric", "stemming"}, exclude_none=True)
+    session.collection(collection).create_index(name, kind=body.kind, fields=body.fields, **options)
+    return answer(_described(find(session, collection))["indexes"][name], 201)
+
+
+@router.delete("/_index/{name}")
+def drop_index(session: Admin, collection: str, name: str) -> Response:
+    """Remove an index; the documents stay."""
+    session.collection(collection).drop_index(name)
+    return answer({"dropped": name})
+
+
+def find(session: Session, name: str) -> CollectionInfo:
+    """A collection.
+
+    Raises:
+        NotFoundError: There is none of this name.
+    """
+    db = session.db
+    check_name(name)
+    found = db.read(lambda connection, catalog: db.find(connection, catalog, name))
+    if found is None:
+        raise NotFoundError(f"there is no collection {name!r}", hint=_known(db))
+    return found
+
+
+def _known(db: Database) -> str:
+    return f"collections: {', '.join(db.collections()) or 'none yet'}"
+
+
+def _described(info: CollectionInfo) -> dict[str, Any]:
+    return {
+        "collection": info.name,
+        "schema": info.settings.get("schema"),
+        "ttl": info.settings.get("ttl"),
+        "indexes": {
+            index.name: {"kind": index.kind, "fields": list(map(path_text, index.paths)), **index.options}
+            for index in info.indexes.values()
+        },
+    }

@@ -1,0 +1,61 @@
+"""`_query` and `_search`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from quanta_tissu.tissdb.server.routes.common import Body, IdempotencyKey, Reader, answer
+from quanta_tissu.tissdb.server.wire import document_json, revive
+from quanta_tissu.tissdb.tissql import ir
+from quanta_tissu.tissdb.tissql.run import prepare
+from quanta_tissu.tissdb.values import plain
+
+router = APIRouter(prefix="/v1/{database}", tags=["finding"])
+
+
+class Statement(Body):
+    """A statement of TissQL."""
+
+    statement: str
+    parameters: list[Any] | dict[str, Any] = Field(
+        default_factory=list, description="A value for each `?`, or by name for each `:name`."
+    )
+
+
+class Search(Body):
+    """What to search for: words, a vector, or both."""
+
+    text: str | None = Field(None, description='Words, "phrases", beginnings*, +required, -excluded.')
+    vector: list[float] | None = None
+    k: int = Field(10, ge=1, le=10_000)
+    text_index: str | None = None
+    vector_index: str | None = None
+    need: Literal["any", "all"] = "any"
+    fusion: Literal["rrf", "weighted"] = "rrf"
+    weights: tuple[float, float] = (1.0, 1.0)
+
+
+@router.post("/_query")
+def query(session: Reader, body: Statement, idempotency_key: IdempotencyKey = None) -> Response:
+    """Run a statement; those that write need the role writer."""
+    parsed, key = prepare(body.statement).parsed, None
+    if not parsed.explain and not isinstance(parsed.statement, ir.Select | ir.Union):
+        session.require("writer", "query")
+        key = session.key()
+    result = session.db.query(body.statement, revive(body.parameters), key=key)
+    if result.changed is not None:
+        return answer({"changed": result.changed})
+    rows = [[plain(value) for value in row] for row in result.rows]
+    return answer({"columns": result.columns, "rows": rows})
+
+
+@router.post("/{collection}/_search")
+def search(session: Reader, collection: str, body: Search) -> Response:
+    """The documents that fit best, and why each was found."""
+    hits = session.collection(collection).search(**{name: getattr(body, name) for name in Search.model_fields})
+    return answer(
+        {"hits": [{"score": hit.score, "why": hit.why, "document": document_json(hit.document)} for hit in hits]}
+    )

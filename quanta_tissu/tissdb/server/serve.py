@@ -1,0 +1,82 @@
+"""Starts a server and runs it until it is told to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from quanta_tissu.errors import ConfigError, DatabaseError, MissingDependencyError
+from quanta_tissu.tissdb.server.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    place: str,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8470,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    started: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve databases until interrupted; what was begun is answered first.
+
+    Args:
+        place: A folder of databases, a file, or an address.
+        settings: How the server behaves.
+        host: Where it listens.
+        port: On which port; 0 for any.
+        tls_cert: Certificate with its chain, as PEM: requests are then encrypted.
+        tls_key: The key of the certificate.
+        started: Called with its address once it listens.
+
+    Raises:
+        MissingDependencyError: FastAPI or uvicorn is not installed.
+        ConfigError: It would be open to others without tokens, or half of TLS is missing.
+        NotFoundError: There is no such folder or database.
+    """
+    if not all(map(importlib.util.find_spec, ("fastapi", "uvicorn"))):
+        raise MissingDependencyError(
+            "the server needs FastAPI and uvicorn, which are not installed",
+            hint="install them with `pip install 'quanta-tissu[server]'`",
+        )
+    if settings.tokens is None and host not in LOOPBACK:
+        raise ConfigError(
+            f"without tokens everybody who reaches {host} could do everything",
+            hint="make one with `tissu db token add` and give --tokens, or listen on 127.0.0.1",
+        )
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
+    for file in (tls_cert, tls_key):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"there is no file {file}")
+    import uvicorn
+
+    from quanta_tissu.tissdb.server.app import create_app
+
+    app = create_app(place, settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=15,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise DatabaseError(f"port {port} of {host} cannot be listened on: {error.strerror}") from None
+    scheme = "http" if tls_cert is None else "https"
+    shown = f"[{host}]" if ":" in host else host
+    started(f"{scheme}://{shown}:{listening.getsockname()[1]}")
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,114 @@
+"""`tissu db serve` and `token`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+
+import pytest
+
+pytest.importorskip("fastapi")
+import httpx
+
+
+@pytest.fixture
+def served(tissu_process):
+    """Start a server: `served(DB, ...)` gives its process and address."""
+    started = []
+
+    def start(*args: str):
+        process = tissu_process("db", "serve", *args, "--port", "0")
+        started.append(process)
+        line = process.stderr.readline()
+        address = re.search(r"https?://\S+", line)
+        assert address, line + process.stderr.read()
+        return process, address[0]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_database_is_served_until_ctrl_c(served, notes):
+    process, address = served(notes)
+    assert httpx.get(f"{address}/v1/notes/notes/documents/first").json()["title"] == "A first note"
+    assert httpx.post(f"{address}/v1/notes/notes", json={"n": 1}).status_code == 201
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode in (0, 130)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_with_a_certificate_it_speaks_https_and_asks_for_tokens(served, tissu, notes, tmp_path):
+    key, cert, tokens = (str(tmp_path / name) for name in ("key.pem", "cert.pem", "tokens.json"))
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    token = tissu("db", "token", "add", tokens, "ada", "--grant", "notes=reader").out.strip()
+    _, address = served(notes, "--tokens", tokens, "--tls-cert", cert, "--tls-key", key)
+    assert address.startswith("https://")
+    with httpx.Client(verify=ssl.create_default_context(cafile=cert)) as client:
+        url = f"{address}/v1/notes/notes/documents/first"
+        assert client.get(url).status_code == 401
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.get(url, headers=headers).status_code == 200
+        assert client.delete(url, headers=headers).status_code == 403
+        tissu("db", "token", "revoke", tokens, "ada")
+        assert client.get(url, headers=headers).status_code == 401
+
+
+def test_tokens_are_made_listed_and_revoked(tissu, tmp_path):
+    file = str(tmp_path / "tokens.json")
+    made = json.loads(tissu("db", "token", "add", file, "ada", "--grant", "a=writer", "--days", "2", "--json").out)
+    assert made["token"].startswith("tissu_")
+    tissu("db", "token", "add", file, "bob", "--grant", "*=reader")
+    ada, bob = json.loads(tissu("db", "token", "list", file, "--json").out)
+    assert ada["expires"] - ada["created"] == pytest.approx(2 * 86_400)
+    assert (bob["grants"], bob["expires"]) == ({"*": "reader"}, None)
+    out = tissu("db", "token", "list", file).out
+    assert "until revoked" in out
+    assert "a=writer" in out
+    assert tissu("db", "token", "revoke", file, "ada").out == "revoked ada\n"
+    assert "ada" not in tissu("db", "token", "list", file).out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["serve", "none.db"], "no folder and no database none.db"),
+        (["serve", "DB", "--host", "0.0.0.0"], "everybody who reaches 0.0.0.0"),
+        (["serve", "DB", "--tls-cert", "x"], "both a certificate and its key"),
+        (["serve", "DB", "--tls-cert", "x", "--tls-key", "y"], "there is no file x"),
+        (["serve", "DB", "--tokens", "none.json"], "`tissu db token add` makes one"),
+        (["serve", "DB", "--port", "99999"], "is not in the range"),
+        (["token", "add", "FILE", "ada"], "can do nothing"),
+        (["token", "add", "FILE", "ada", "--grant", "a"], "--grant a is no grant"),
+        (["token", "add", "FILE", "ada", "--grant", "a=king"], "no role"),
+        (["token", "list", "FILE"], "cannot be read"),
+        (["token", "revoke", "FILE", "ada"], "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said(tissu, notes, tmp_path, args, says):
+    files = {"DB": notes, "FILE": str(tmp_path / "tokens.json")}
+    outcome = tissu("db", *(files.get(arg, arg) for arg in args))
+    assert outcome.code in (1, 2)
+    assert says in outcome.err
+
+
+def test_a_port_that_is_taken_is_said(served, tissu, notes):
+    _, address = served(notes)
+    outcome = tissu("db", "serve", notes, "--port", address.rpartition(":")[2])
+    assert outcome.code == 1
+    assert "cannot be listened on" in outcome.err
+
+
+def test_without_the_extra_it_says_what_to_install(tissu, notes, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    outcome = tissu("db", "serve", notes)
+    assert outcome.code == 1
+    assert "pip install 'quanta-tissu[server]'" in outcome.err
