@@ -352,8 +352,8 @@ class Collection:
             fields: Paths of the fields that it holds; by default the one of its name. A vector index has none.
             kind: `value` to find and sort by values; `unique` to refuse a second document of the same values, too;
                 `text` for words; `vector` for nearness.
-            options: By kind. Text: `stemming` (True). Vector: `dimension`, `metric` (cosine, dot, l2),
-                `storage` (float32, int8, bit).
+            options: By kind. Text: `stemming` (True), `weights` (of the fields). Vector: `dimension`,
+                `metric` (cosine, dot, l2), `storage` (float32, int8, bit).
 
         Raises:
             ConflictError: There is an index of this name.

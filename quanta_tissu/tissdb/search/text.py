@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,14 @@ class TextKeeper:
                 raise DatabaseError(
                     f"a text index has no option {name!r}", hint=f"options: {', '.join(sorted(_OPTIONS))}"
                 )
+        stemming, weights = index.options.get("stemming", True), index.options.get("weights")
+        if not isinstance(stemming, bool):
+            raise DatabaseError(f"stemming = {stemming!r} is neither True nor False")
+        if weights is not None and not _are_weights(weights, len(index.paths)):
+            raise DatabaseError(
+                f"weights = {weights!r} are no weights of {len(index.paths)} fields",
+                hint="a list with a number above 0 for each field, as in weights=[2.0, 1.0]",
+            )
 
     def create(self, connection: Connection, info: CollectionInfo, index: Index) -> None:
         """As `Keeper`."""
@@ -62,6 +71,16 @@ class TextKeeper:
 
 
 TEXT = TextKeeper()
+
+
+def _are_weights(weights: Any, count: int) -> bool:
+    return (
+        isinstance(weights, list | tuple)
+        and len(weights) == count
+        and all(
+            isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < math.inf for one in weights
+        )
+    )
 
 
 def text_at(value: Value, path: Path) -> str:

@@ -52,6 +52,15 @@ class TestWords:
         for text in ("fox AND", "NOT fox", "fox* OR (", 'text:fox"', "NEAR(fox", "fox'; DROP TABLE"):
             animals.search(text)
 
+    def test_fields_count_by_their_weights(self, db):
+        for name, weights in (("a", [5.0, 1.0]), ("b", [1.0, 5.0])):
+            db[name].create_index("text", kind="text", fields=["title", "text"], weights=weights)
+            db[name].insert({"title": "fox", "text": "dog"}, id="title")
+            db[name].insert({"title": "dog", "text": "fox"}, id="text")
+            db[name].insert_many({"title": "sea", "text": "sun"} for _ in range(9))
+        assert ids(db["a"].search("fox")) == ["title", "text"]
+        assert ids(db["b"].search("fox")) == ["text", "title"]
+
     def test_all_fields_and_all_text_in_them(self, db):
         db["a"].create_index("words", kind="text", fields=["tags", "author"])
         db["a"].insert({"tags": ["red", {"deep": "blue"}], "author": {"name": "Ada"}, "n": "green"}, id="x")
@@ -175,6 +184,22 @@ class TestState:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"weights": [1.0]},
+            {"weights": [1.0, "1') --"]},
+            {"weights": [1.0, 0]},
+            {"weights": [1.0, float("inf")]},
+            {"weights": 2},
+            {"stemming": "yes"},
+            {"language": "en"},
+        ],
+    )
+    def test_options_of_a_text_index(self, db, options):
+        with pytest.raises(DatabaseError, match=next(iter(options))):
+            db["a"].create_index("text", kind="text", fields=["title", "text"], **options)
+
     def test_nothing_to_search_for(self, animals):
         with pytest.raises(DatabaseError, match="nothing to search for"):
             animals.search()
