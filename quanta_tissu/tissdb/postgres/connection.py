@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.postgres.dialect import POSTGRES
-from quanta_tissu.tissdb.postgres.errors import is_lost, translated
+from quanta_tissu.tissdb.postgres.errors import is_lost, translated, unreachable
 from quanta_tissu.tissdb.postgres.vectors import register_vectors
 
 _QUOTED_OR_MARK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|%""")
@@ -53,13 +52,15 @@ class PostgresConnection:
     def __init__(self, conninfo: str, *, schema: str, lock: int, write: bool, busy_timeout: float) -> None:
         self._lock = lock
         self.failed_row = 0
-        with _in_our_words():
+        try:
             self._connection = psycopg.connect(conninfo, autocommit=True, application_name="tissdb")
-            try:
-                self._set_up(schema, write, busy_timeout)
-            except BaseException:
-                self._connection.close()
-                raise
+        except psycopg.Error as error:
+            raise unreachable(error) from error
+        try:
+            self._set_up(schema, write, busy_timeout)
+        except BaseException:
+            self._connection.close()
+            raise
         register_vectors(self._connection)
 
     def _set_up(self, schema: str, write: bool, busy_timeout: float) -> None:
@@ -183,11 +184,3 @@ _OPEN = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.
 
 _MAY_DIFFER = ("lock_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
 """Units are rewritten, and a connection inside one machine has no keepalives."""
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translated(error) from error

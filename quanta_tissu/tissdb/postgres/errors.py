@@ -41,7 +41,7 @@ def translated(error: psycopg.Error) -> Exception:
                 f"the server does not let us do this ({text})",
                 hint="the user must be allowed to create and write in the schema, on a server that is no standby",
             )
-        case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification() | pg.InvalidCatalogName():
+        case pg.InvalidAuthorizationSpecification():
             return StorageError(f"the server does not let us in ({text})", hint="check the address")
         case pg.DataCorrupted() | pg.IndexCorrupted():
             return CorruptionError(f"the server says that its files are damaged ({text})", hint="restore a backup")
@@ -55,3 +55,11 @@ def translated(error: psycopg.Error) -> Exception:
             hint="what was being written was not kept; the next use connects again",
         )
     return error
+
+
+def unreachable(error: psycopg.Error) -> Exception:
+    """Why there is no connection to begin with."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return StorageError(
+        f"the server cannot be reached ({text})", hint="is it running, and are address, user and password right?"
+    )

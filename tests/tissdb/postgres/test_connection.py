@@ -83,11 +83,13 @@ class TestAddresses:
         assert shown == "postgresql://ada@h/d?schema=x&host=/run/a"
 
     def test_a_server_that_is_not_there(self):
-        with pytest.raises(StorageError, match="connection"):
+        with pytest.raises(StorageError, match="cannot be reached"):
             tissdb.open("postgresql://postgres@/postgres?host=/nonexistent")
+        with pytest.raises(StorageError, match="cannot be reached"):
+            tissdb.open("postgresql://h/d?no_such_option=1")
 
     def test_a_database_that_is_not_there(self, url):
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError, match='"nothing" does not exist'):
             tissdb.open(urlsplit(url)._replace(path="/nothing").geturl())
 
     def test_without_the_driver_it_says_what_to_install(self, url, monkeypatch):
