@@ -70,7 +70,7 @@ class Lance(Store):
 
     def nearest(self, vector: np.ndarray) -> list[str]:
         """As `Store`."""
-        found = self.table.search(vector).distance_type("cosine").select(["id", "doc"]).limit(10)
+        found = self.table.search(vector).distance_type("cosine").select(["id", "doc", "_distance"]).limit(10)
         return [row["id"] for row in found.to_list()]
 
     def hybrid(self, text: str, vector: np.ndarray) -> list[str]:
