@@ -24,7 +24,8 @@ def run(name: str, folder: Path) -> str:
 
 
 def test_there_is_a_test_for_every_example():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"train_in_python.py", "your_own_op.py"}
+    known = {"ask_python.py", "train_in_python.py", "your_own_op.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == known
 
 
 @pytest.mark.slow
@@ -54,3 +55,14 @@ def test_the_example_stops_if_its_gradient_is_wrong(tmp_path):
     outcome = subprocess.run([sys.executable, "-c", wrong], cwd=tmp_path, capture_output=True, text=True)
     assert outcome.returncode == 1
     assert "the gradient is wrong" in outcome.stderr
+
+
+@pytest.mark.slow
+def test_the_documentation_answers_with_citations_and_says_when_it_cannot(tmp_path, minilm):
+    printed = run("ask_python.py", tmp_path)
+    merge, copy, choose, egg = re.split(r"\n\n", printed)[1:5]
+    assert "Merge multiple sorted inputs into a single sorted output. [1]" in " ".join(merge.split())
+    assert re.search(r"\[1\] heapq › heapq\.merge \(heapq\.md, lines \d+-\d+\), nearness 0\.\d\d", merge)
+    assert "shutil.copytree" in copy
+    assert "random.choice" in choose
+    assert egg.endswith("Nothing relevant was found.")
