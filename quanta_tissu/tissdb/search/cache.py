@@ -90,8 +90,6 @@ class VectorCache:
             self._gone = np.union1d(self._gone, places)
 
     def _add(self, rids: NDArray[np.int64], rows: NDArray[Any]) -> None:
-        if self._count + len(rids) > len(self._rids):
-            self._make_room(len(rids))
         place = slice(self._count, self._count + len(rids))
         self._rids[place] = rids
         columns = columns_of(rows, self._storage, self._dimension)

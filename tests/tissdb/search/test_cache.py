@@ -105,6 +105,14 @@ class TestStorage:
             sizes[storage] = rows[0][1].nbytes
         assert sizes == {"float32": 256, "int8": 68, "bit": 8}
 
+    @pytest.mark.parametrize(
+        "options",
+        [{"dimension": 0}, {"dimension": "3"}, {"dimension": 3, "metric": "l1"}, {"dimension": 3, "lists": 5}],
+    )
+    def test_options_that_mean_nothing(self, db, options):
+        with pytest.raises(DatabaseError, match=list(options)[-1]):
+            db["a"].create_index("near", kind="vector", **options)
+
     def test_refusals(self, db):
         with pytest.raises(DatabaseError, match="storage = 'int4' is unknown"):
             db["a"].create_index("near", kind="vector", dimension=3, storage="int4")
