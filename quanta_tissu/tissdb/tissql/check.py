@@ -94,14 +94,16 @@ def columns_of(query: ir.Query) -> list[str]:
 
 
 def walk(value: Any) -> Iterator[Any]:
-    """A thing of ours and everything in it."""
-    yield value
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from walk(item)
-    elif is_dataclass(value):
-        for one in fields(value):
-            yield from walk(getattr(value, one.name))
+    """A thing of ours and everything in it, in the order in which it stands."""
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        yield one
+        if isinstance(one, (tuple, list)):
+            pending += reversed(one)
+        else:
+            names: dict[str, Any] = getattr(type(one), "__dataclass_fields__", {})
+            pending += [getattr(one, name) for name in reversed(names)]
 
 
 def legs_of(condition: ir.Condition | None) -> list[ir.Match | ir.Near]:

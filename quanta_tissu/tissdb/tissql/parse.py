@@ -160,7 +160,7 @@ class _StatementReader(ConditionReader):
                 columns.append(ir.Column("*", None))
                 continue
             value = self.expression(node)
-            columns.append(ir.Column(name or self._name(value, written(self.text, span_of(node))), value))
+            columns.append(ir.Column(name or self._name(value, node), value))
         return _with_distinct_names(columns)
 
     def _check_star_source(self, node: exp.Column) -> None:
@@ -168,7 +168,7 @@ class _StatementReader(ConditionReader):
         if node.table not in (self.sources[0].alias, self.sources[0].collection):
             raise fail(self.text, node, f"there is no source {node.table!r}", f"it is {self.sources[0].alias!r}")
 
-    def _name(self, value: ir.Expression, text: str) -> str:
+    def _name(self, value: ir.Expression, node: exp.Expr) -> str:
         """What a column is called that was given no name: after the last key of its path, or as it is written."""
         if isinstance(value, ir.FieldOf):
             last = value.path[-1]
@@ -181,7 +181,7 @@ class _StatementReader(ConditionReader):
             return value.part
         if isinstance(value, ir.Now):
             return "now"
-        return "score" if isinstance(value, ir.Score) else text
+        return "score" if isinstance(value, ir.Score) else written(self.text, span_of(node))
 
     def _groups(self, tree: exp.Select) -> tuple[ir.Expression, ...] | None:
         group = tree.args.get("group")

@@ -302,6 +302,11 @@ class Maker:
             return self.grouped(name)
         if self.chance(0.15):
             return f"SELECT * FROM {name}{self.where()}{self.order(self.path)}{self.limits()}"
+        if self.chance(0.15):  # a condition that settles the kind by which is sorted
+            path = self.path()
+            where = f"{path} {self.pick(['=', '<', '>=', '>', '<='])} {self.literal()}"
+            where += f" AND {self.condition()}" if self.chance(0.5) else ""
+            return f"SELECT _id, {path} FROM {name} WHERE {where} ORDER BY {path}{self.direction()}{self.limits()}"
         if self.chance(0.25):
             fixed = [self.path() for _ in range(self.random.randint(1, 3))]
             order = f" ORDER BY {fixed[0]}{self.direction()}" if self.chance(0.5) else ""

@@ -46,14 +46,14 @@ def ask(db, text, parameters=()):
         raise UndoError
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=25))
 @example(["SELECT", "*", "FROM", "c", "MATCH_RECOGNIZE", "("])
 def test_words_in_any_order(shared, words):
     ask(shared, " ".join(words))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), st.integers(0, 200), st.integers(0, 3))
 def test_statements_with_words_put_in_or_taken_out(shared, words, place, cut):
     text = STATEMENT.split()
@@ -61,13 +61,13 @@ def test_statements_with_words_put_in_or_taken_out(shared, words, place, cut):
     ask(shared, " ".join([*text[:place], *words, *text[place + cut :]]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text(shared, text):
     ask(shared, text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.binary(max_size=60),
     st.sampled_from(["SELECT ", "SELECT a FROM c WHERE ", "INSERT INTO c VALUES (", "UPDATE c SET "]),
@@ -84,7 +84,7 @@ def test_towers_of_one_character(shared, character, height, beginning):
     ask(shared, beginning + character * height)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(
         [
@@ -108,7 +108,7 @@ def test_towers_of_one_word(shared, word, height):
     ask(shared, "SELECT a FROM c WHERE " + f"{word} " * height + "a")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
         st.none()
