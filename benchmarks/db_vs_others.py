@@ -422,7 +422,7 @@ def show(result: dict[str, Any]) -> None:
         f"(p99 {result['fsync_ms']['p99']['median']:.2f})"
     )
     names = list(result["figures"])
-    print(f"{'':14}" + "".join(f"{name:>22}" for name in names))
+    print(f"{'':14}" + "".join(f"{name:>26}" for name in names))
     for title in COLUMNS:
         line = f"{title:14}"
         for name in names:
@@ -430,7 +430,7 @@ def show(result: dict[str, Any]) -> None:
             text = (
                 "–" if figure is None else f"{figure['median']:,.6g} ({figure['q25']:,.4g}–{figure['q75']:,.4g})"
             )
-            line += f"{text:>22}" if len(text) <= 22 else f"{figure['median']:>22,.6g}"
+            line += f"{text:>26}" if len(text) < 26 else f"{figure['median']:>26,.6g}"
         print(line)
     if result["ratio"]:
         print("\nhow many times better TissDB is")
