@@ -52,6 +52,7 @@ def create_command(database: str, collection: str | None, schema: Path | None, t
 @click.option("--field", "fields", multiple=True, metavar="PATH", help="What it holds; may be repeated. [NAME]")
 @click.option("--dimension", type=click.IntRange(1), help="Numbers in each vector.")
 @click.option("--metric", type=click.Choice(["cosine", "dot", "l2"]), help="How near vectors are.")
+@click.option("--storage", type=click.Choice(["float32", "int8", "bit"]), help="How vectors are kept. [float32]")
 @click.option("--stemming/--no-stemming", default=None, help="Find other forms of English words. [on]")
 def index_command(
     database: str, collection: str, name: str, kind: str, fields: tuple[str, ...], **options: Any

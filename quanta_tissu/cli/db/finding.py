@@ -28,10 +28,7 @@ _SHOWN = 160
 """Characters of a document in a list of hits."""
 
 
-@click.command("query")
-@database_argument
-@click.argument("statement", metavar="[STATEMENT | -]", required=False)
-@click.option(
+_parameters_option = click.option(
     "-p",
     "--parameter",
     "parameters",
@@ -39,6 +36,12 @@ _SHOWN = 160
     metavar="[NAME=]VALUE",
     help="A value for :NAME, or for the next `?`: JSON, and what is not JSON is text. May be repeated.",
 )
+
+
+@click.command("query")
+@database_argument
+@click.argument("statement", metavar="[STATEMENT | -]", required=False)
+@_parameters_option
 @click.option("--key", help="Idempotency key of INSERT, UPDATE and DELETE: under it they are done once.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each row.")
 def query_command(
@@ -66,6 +69,8 @@ def query_command(
 @click.option("--vector", metavar="JSON", help="Also, or only, what is near this vector; - reads standard input.")
 @click.option("-k", "k", default=10, show_default=True, type=click.IntRange(1), help="Documents to find at most.")
 @click.option("--all", "every", is_flag=True, help="Find only what has all the words.")
+@click.option("--where", metavar="CONDITION", help="Look only at documents that suit it, in TissQL.")
+@_parameters_option
 @click.option("--text-index", metavar="NAME", help="Which index of words, if there are several.")
 @click.option("--vector-index", metavar="NAME", help="Which index of vectors, if there are several.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each hit.")
@@ -76,6 +81,8 @@ def search_command(
     vector: str | None,
     k: int,
     every: bool,
+    where: str | None,
+    parameters: tuple[str, ...],
     text_index: str | None,
     vector_index: str | None,
     as_json: bool,
@@ -89,6 +96,7 @@ def search_command(
     Examples:
       tissu db search notes.db notes 'first note'
       tissu db search notes.db notes '"first note" -draft' -k 3 --json
+      tissu db search notes.db notes note --where 'stars >= :least' -p least=3
     """
     if words is None and vector is None:
         raise click.UsageError("there is nothing to search for: give words, --vector, or both")
@@ -101,6 +109,8 @@ def search_command(
             need="all" if every else "any",
             text_index=text_index,
             vector_index=vector_index,
+            where=where,
+            parameters=_values(parameters, where or ""),
         )
     show_hits(hits, as_json=as_json)
 
@@ -123,10 +133,14 @@ def show_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
     """What a search found, on standard output."""
     if as_json:
         for hit in hits:
-            click.echo(json_line({"score": hit.score, "why": hit.why, "document": hit.document.as_dict()}))
+            snippet = None if hit.snippet is None else hit.snippet.marked()
+            said = {"score": hit.score, "why": hit.why, "snippet": snippet, "document": hit.document.as_dict()}
+            click.echo(json_line(said))
     elif hits:
-        rows = ((hit.document.id, f"{hit.score:.4g}", hit.why, _excerpt(hit.document.value)) for hit in hits)
-        print_table(("id", "score", "why", "document"), rows)
+        print_table(
+            ("id", "score", "why", "document"),
+            ((hit.document.id, f"{hit.score:.4g}", hit.why, _shown(hit)) for hit in hits),
+        )
     else:
         click.echo("nothing found")
 
@@ -147,6 +161,9 @@ def _vector(text: str) -> list[float]:
     return value
 
 
-def _excerpt(value: dict[str, Any]) -> str:
-    text = ", ".join(f"{name}: {cell(item)}" for name, item in value.items())
+def _shown(hit: Hit) -> str:
+    """Where the words stand in a document, or how it begins."""
+    if hit.snippet is not None:
+        return hit.snippet.marked()
+    text = ", ".join(f"{name}: {cell(item)}" for name, item in hit.document.value.items())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -76,7 +76,18 @@ def serve(
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise DatabaseError(f"port {port} of {host} cannot be listened on: {error.strerror}") from None
+    _allow_many_connections()
     scheme = "http" if tls_cert is None else "https"
     shown = f"[{host}]" if ":" in host else host
     started(f"{scheme}://{shown}:{listening.getsockname()[1]}")
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _allow_many_connections() -> None:
+    """Let this process have as many open files, which connections are, as the system lets it ask for."""
+    try:
+        import resource
+    except ImportError:  # Windows counts otherwise
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

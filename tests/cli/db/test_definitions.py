@@ -26,7 +26,7 @@ def test_indexes_of_every_kind_are_made(tissu, notes):
         tissu("db", "index", notes, "notes", "plain", "--kind", "text", "--field", "title", "--no-stemming").code
         == 0
     )
-    args = ("--kind", "vector", "--dimension", "2", "--metric", "l2")
+    args = ("--kind", "vector", "--dimension", "2", "--metric", "l2", "--storage", "int8")
     assert tissu("db", "index", notes, "notes", "near", *args).code == 0
     with tissdb.open(notes) as db:
         indexes = db["notes"].indexes
@@ -38,6 +38,7 @@ def test_indexes_of_every_kind_are_made(tissu, notes):
             "near": "vector",
         }
         assert indexes["plain"].options["stemming"] is False
+        assert indexes["near"].options["storage"] == "int8"
         assert (indexes["near"].options["dimension"], indexes["near"].options["metric"]) == (2, "l2")
 
 

@@ -67,7 +67,21 @@ def test_search_says_why(tissu, notes):
         json.loads(line)
         for line in tissu("db", "search", notes, "notes", "note", "--json", "-k", "1").out.splitlines()
     ]
-    assert [list(hit) for hit in hits] == [["score", "why", "document"]]
+    assert [list(hit) for hit in hits] == [["score", "why", "snippet", "document"]]
+
+
+def test_search_shows_where_the_words_stand(tissu, notes):
+    assert "**first** note" in tissu("db", "search", notes, "notes", "first").out
+    [hit] = tissu("db", "search", notes, "notes", "first", "--json").out.splitlines()
+    assert json.loads(hit)["snippet"] == "A **first** note"
+
+
+def test_a_condition_says_where_to_look(tissu, notes):
+    args = ("db", "search", notes, "notes", "note", "--json")
+    for condition in (["stars > :n", "-p", "n=4"], ["stars > ?", "-p", "4"]):
+        [hit] = tissu(*args, "--where", *condition).out.splitlines()
+        assert json.loads(hit)["document"]["_id"] == "second"
+    assert tissu(*args, "--where", "stars >").code == 1
 
 
 def test_all_the_words_may_be_needed(tissu, notes):

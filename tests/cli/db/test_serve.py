@@ -9,10 +9,8 @@ import signal
 import ssl
 import subprocess
 
-import pytest
-
-pytest.importorskip("fastapi")
 import httpx
+import pytest
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_in_a_terminal_errors_are_shown_and_it_goes_on(tissu, notes, typed, monk
         keys.send_text("SELEC\nSELECT title FROM notes\n\x03.quit\n")
         outcome = tissu("db", "shell", notes)
     assert outcome.code == 0
-    assert "is no statement of TissQL" in outcome.err
+    assert "no statement of TissQL" in outcome.err
     assert "Wholly else" in outcome.out
     assert "SELECT title FROM notes" in (tmp_path / "tissu" / "db_history").read_text()
 

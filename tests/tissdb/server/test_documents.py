@@ -154,6 +154,16 @@ def test_export_of_what_is_not_there_is_refused(client):
     assert error["hint"] == "collections: notes"
 
 
+def test_a_database_on_postgres_is_called_as_its_schema(serving, postgres_url):
+    client = serving(postgres_url)
+    [name] = client.get("/v1/_databases").json()["databases"]
+    assert postgres_url.endswith(f"schema={name}")
+    made = client.put(f"/v1/{name}/notes/documents/a", json={"n": 1})
+    assert made.status_code == 201
+    assert client.put(f"/v1/{name}/notes/documents/a", json={}, headers={"If-Match": '"1"'}).status_code == 412
+    assert client.get(f"/v1/{name}/notes/documents/a").json()["n"] == 1
+
+
 def test_a_server_of_one_file_names_it_by_its_stem(serving, folder):
     client = serving(folder / "work.db")
     assert client.get("/v1/work/notes/documents/first").status_code == 200

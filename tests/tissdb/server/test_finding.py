@@ -57,6 +57,16 @@ def test_search_finds_words(client):
     assert client.post(f"{WORK}/none/_search", json={"text": "a"}).status_code == 404
 
 
+def test_search_looks_where_a_condition_says(client):
+    body = {"text": "first", "where": "stars = :n", "parameters": {"n": 3}}
+    [hit] = client.post(f"{WORK}/notes/_search", json=body).json()["hits"]
+    assert hit["snippet"] == {"field": "title", "text": "A first note", "spans": [[2, 7]]}
+    body["parameters"] = {"n": 4}
+    assert client.post(f"{WORK}/notes/_search", json=body).json()["hits"] == []
+    body["where"] = "stars ="
+    assert client.post(f"{WORK}/notes/_search", json=body).status_code == 400
+
+
 def test_collections_and_indexes_are_made_described_and_dropped(client):
     settings = {"schema": {"required": ["mail"]}, "ttl": 60}
     assert client.put(f"{WORK}/people", json=settings).json()["ttl"] == 60
@@ -65,6 +75,8 @@ def test_collections_and_indexes_are_made_described_and_dropped(client):
     assert client.post(f"{WORK}/people", json={}).status_code == 422
     assert client.put(f"{WORK}/people/_index/mail", json={"kind": "unique"}).status_code == 201
     assert client.get(f"{WORK}/people/_index").json() == {"mail": {"kind": "unique", "fields": ["mail"]}}
+    weighed = {"kind": "text", "fields": ["mail", "name"], "weights": [2.0, 1.0]}
+    assert client.put(f"{WORK}/people/_index/words", json=weighed).json()["weights"] == [2.0, 1.0]
     assert client.post(f"{WORK}/people", json={"mail": "a"}).status_code == 201
     assert client.post(f"{WORK}/people", json={"mail": "a"}).status_code == 409
     taken = client.put(f"{WORK}/people/documents/b", json={"mail": "a"}, headers={"If-None-Match": "*"})

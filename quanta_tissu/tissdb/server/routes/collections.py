@@ -32,6 +32,8 @@ class IndexSettings(Body):
     fields: list[str] | None = Field(None, description="Paths of what it holds; by default its name.")
     dimension: int | None = Field(None, description="Numbers in each vector.")
     metric: Literal["cosine", "dot", "l2"] | None = None
+    storage: Literal["float32", "int8", "bit"] | None = Field(None, description="How vectors are kept.")
+    weights: list[float] | None = Field(None, description="Of the fields of a text index.")
     stemming: bool | None = Field(None, description="Find other forms of English words.")
 
 
@@ -71,7 +73,7 @@ def list_indexes(session: Reader, collection: str) -> Response:
 @router.put("/_index/{name}")
 def create_index(session: Admin, collection: str, name: str, body: IndexSettings) -> Response:
     """Make an index of what is in it and of what will come."""
-    options = body.model_dump(include={"dimension", "metric", "stemming"}, exclude_none=True)
+    options = body.model_dump(include={"dimension", "metric", "storage", "weights", "stemming"}, exclude_none=True)
     session.collection(collection).create_index(name, kind=body.kind, fields=body.fields, **options)
     return answer(_described(find(session, collection))["indexes"][name], 201)
 

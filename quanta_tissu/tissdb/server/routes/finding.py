@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from quanta_tissu.tissdb.finding import Hit
 from quanta_tissu.tissdb.server.routes.common import Body, IdempotencyKey, Reader, answer
 from quanta_tissu.tissdb.server.wire import document_json, revive
 from quanta_tissu.tissdb.tissql import ir
@@ -36,6 +38,8 @@ class Search(Body):
     need: Literal["any", "all"] = "any"
     fusion: Literal["rrf", "weighted"] = "rrf"
     weights: tuple[float, float] = (1.0, 1.0)
+    where: str | None = Field(None, description="A condition of TissQL: only documents that suit it are found.")
+    parameters: list[Any] | dict[str, Any] = Field(default_factory=list, description="Of the condition.")
 
 
 @router.post("/_query")
@@ -55,7 +59,11 @@ def query(session: Reader, body: Statement, idempotency_key: IdempotencyKey = No
 @router.post("/{collection}/_search")
 def search(session: Reader, collection: str, body: Search) -> Response:
     """The documents that fit best, and why each was found."""
-    hits = session.collection(collection).search(**{name: getattr(body, name) for name in Search.model_fields})
-    return answer(
-        {"hits": [{"score": hit.score, "why": hit.why, "document": document_json(hit.document)} for hit in hits]}
-    )
+    given = {name: getattr(body, name) for name in Search.model_fields}
+    hits = session.collection(collection).search(**given | {"parameters": revive(body.parameters)})
+    return answer({"hits": [_hit_json(hit) for hit in hits]})
+
+
+def _hit_json(hit: Hit) -> dict[str, Any]:
+    snippet = None if hit.snippet is None else asdict(hit.snippet)
+    return {"score": hit.score, "why": hit.why, "snippet": snippet, "document": document_json(hit.document)}
