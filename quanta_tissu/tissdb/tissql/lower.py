@@ -14,7 +14,6 @@ from quanta_tissu.tissdb.definitions import CollectionInfo
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import legs_of, walk
 from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, comparison, slot
-from quanta_tissu.tissdb.tissql.reference import has_distinct
 from quanta_tissu.tissdb.values import Value, decode
 
 Kinds = int | tuple[int, ...]
@@ -227,11 +226,11 @@ class Lowering:
         """DISTINCT and UNION: what they combine is a table, whose rows are sorted then."""
         if isinstance(query, ir.Select):
             count = len(query.columns)
-            body = f"SELECT DISTINCT * FROM ({self._body(query, whole=True)}) AS b"
+            body = f"SELECT DISTINCT * FROM ({self._body(query)}) AS b"
             values = [column.value for column in query.columns]
             places = [(values.index(item.value), item.descending) for item in query.order]
         else:
-            body, count = self._union(query, has_distinct(query))
+            body, count = self._union(query)
             places = list(query.order)
         columns = [
             self._engine.columns([f"c{place}_{part}" for part in range(self._reader[0])]) for place in range(count)
@@ -239,18 +238,19 @@ class Lowering:
         order = self._order([(columns[place], down) for place, down in places], columns, query)
         return _finished(f"SELECT * FROM ({body}) AS u{order}{self._limits(query)}", [self._reader] * count)
 
-    def _union(self, query: ir.Query, whole: bool) -> tuple[str, int]:
+    def _union(self, query: ir.Query) -> tuple[str, int]:
         """The rows of a union, and how many columns they have."""
         if isinstance(query, ir.Select):
-            body = self._body(query, whole=whole)
-            if query.distinct:
-                body = f"SELECT DISTINCT * FROM ({self._body(query, whole=True)}) AS b"
-            return f"SELECT * FROM ({body}) AS q", len(query.columns)
-        (left, count), (right, _) = self._union(query.left, whole), self._union(query.right, whole)
+            distinct = "DISTINCT " if query.distinct else ""
+            return f"SELECT {distinct}* FROM ({self._body(query)}) AS q", len(query.columns)
+        (left, count), (right, _) = self._union(query.left), self._union(query.right)
         return f"SELECT * FROM ({left} UNION {'ALL ' if query.all else ''}{right}) AS v", count
 
-    def _body(self, select: ir.Select, *, whole: bool) -> str:
-        """The rows of a SELECT, unsorted, in columns c0_0, c0_1 ...: rank and payload of each value."""
+    def _body(self, select: ir.Select) -> str:
+        """The rows of a SELECT, unsorted, in columns c0_0, c0_1 ...: rank and payload of each value.
+
+        Whole numbers are integers, so that rows that are equal look alike, too.
+        """
         source = self._grouped_from(select) if select.groups is not None else None
         if source is None:
             self._enter(select.sources)
@@ -258,7 +258,7 @@ class Lowering:
         outputs = []
         for place, column in enumerate(select.columns):
             value = self.expression(column.value) if column.value is not None else self._engine.null()
-            outputs += self._columns(self._engine.whole(value) if whole else value, f"c{place}")
+            outputs += self._columns(self._engine.whole(value), f"c{place}")
         return f"SELECT {', '.join(outputs)} {source}"
 
     def _columns(self, value: Lowered, name: str) -> list[str]:

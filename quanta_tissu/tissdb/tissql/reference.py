@@ -248,17 +248,11 @@ def _union(union: ir.Union, documents: Documents, env: Environment) -> tuple[lis
         rows += [(values, [], [meaning.comparable(value) for value in values]) for values, _, _ in part]
     if not union.all:
         rows = _once(rows)
-    if has_distinct(union):
-        rows = [([meaning.whole(value) for value in values], keys, ties) for values, keys, ties in rows]
+    rows = [([meaning.whole(value) for value in values], keys, ties) for values, keys, ties in rows]
     order = [
         (values, [meaning.comparable(values[place]) for place, _ in union.order], ties) for values, _, ties in rows
     ]
     return order, list(union.order), (union.limit, union.offset)
-
-
-def has_distinct(query: ir.Query) -> bool:
-    """Whether a union drops repeated rows anywhere, so that all its whole numbers are written alike."""
-    return isinstance(query, ir.Union) and (not query.all or has_distinct(query.left) or has_distinct(query.right))
 
 
 def _joined(select: ir.Select, documents: Documents, env: Environment) -> Iterator[Row]:
