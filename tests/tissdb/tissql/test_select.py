@@ -260,6 +260,13 @@ def test_distinct_and_union(db):
     assert found(db, "SELECT COUNT(*) AS n FROM c UNION ALL SELECT w FROM d WHERE w = '1' ORDER BY n") == [6, "1"]
 
 
+def test_unions_write_whole_numbers_alike_so_that_the_order_of_equal_rows_is_settled(db):
+    for value in (float(2**53), 2**53, 0.5, 2.0):
+        db.collection("c").insert({"v": value})
+    rows = found(db, "SELECT v FROM c UNION ALL SELECT v FROM c WHERE FALSE ORDER BY v")
+    assert [(value, type(value)) for value in rows] == [(0.5, float), (2, int), (2**53, int), (2**53, int)]
+
+
 def test_joins(people):
     orders = people.collection("orders")
     for id, (who, amount) in enumerate([("1", 5), ("1", 7), ("2", 1), ("9", 3), (1, 4)]):
