@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
-from quanta_tissu.tissdb.backend import Connection, Row
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
+from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.definitions import Catalog, Index, IndexKind
 from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
-from quanta_tissu.tissdb.finding import Hit, Reranker, document_of, find
+from quanta_tissu.tissdb.finding import Hit, Reranker, find
 from quanta_tissu.tissdb.ids import check_id, new_id
-from quanta_tissu.tissdb.indexes import KINDS, NewRow, check_indexable, keeper_of
+from quanta_tissu.tissdb.indexes import KINDS, check_indexable, keeper_of
 from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
+from quanta_tissu.tissdb.reading import read_document, read_page, read_page_with_vectors, rows_in_pages
 from quanta_tissu.tissdb.scope import Scope
 from quanta_tissu.tissdb.search.hybrid import Fusion, Request
 from quanta_tissu.tissdb.search.query import Need
-from quanta_tissu.tissdb.search.vectors import given
 from quanta_tissu.tissdb.tissql.parameters import Parameters
-from quanta_tissu.tissdb.values import Value, decode
+from quanta_tissu.tissdb.values import Value
 
 __all__ = ["Collection", "Expiry", "Hit"]
 
@@ -37,8 +37,6 @@ Expiry = dt.datetime | dt.timedelta | None
 
 _BATCH = 500
 """Documents of one transaction in `insert_many`: enough to be fast, few enough that others get their turn."""
-
-_PAGE = 1000
 
 
 class Collection:
@@ -111,7 +109,7 @@ class Collection:
 
     def get(self, id: str) -> Document | None:
         """The document of an id, None if there is none."""
-        return self._scope.read(partial(_get, self._scope, self.name, id))
+        return self._scope.read(partial(read_document, self._scope, self.name, id))
 
     def __getitem__(self, id: str) -> Document:
         document = self.get(id)
@@ -276,7 +274,7 @@ class Collection:
         """
         after = 0
         while True:
-            page, after = self._scope.read(partial(_page, self._scope, self.name, after))
+            page, after = self._scope.read(partial(read_page, self._scope, self.name, after))
             yield from page
             if not after:
                 return
@@ -288,7 +286,7 @@ class Collection:
         """As `scan`, with the vectors of each document by the name of their index."""
         after = 0
         while True:
-            page, after = self._scope.read(partial(_page_with_vectors, self._scope, self.name, after))
+            page, after = self._scope.read(partial(read_page_with_vectors, self._scope, self.name, after))
             yield from page
             if not after:
                 return
@@ -378,12 +376,12 @@ class Collection:
             index = catalogs.add_index(connection, info, name, kind, paths, options)
             keeper = keeper_of(index)
             if kind in ("value", "unique"):
-                for rows in _rows_in_pages(connection, info):
+                for rows in rows_in_pages(connection, info):
                     for row in rows:
                         check_indexable(index, row.value)
             keeper.create(connection, info, index)
             if kind == "text":
-                for rows in _rows_in_pages(connection, info):
+                for rows in rows_in_pages(connection, info):
                     keeper.insert(connection, index, changes.log.seq, rows)
             changes.log_change("create index", info.name, detail=f'{{"index":"{name}"}}')
             changes.catalog_changed()
@@ -419,72 +417,6 @@ class Collection:
             return {} if info is None else dict(info.indexes)
 
         return self._scope.read(work)
-
-
-def _get(scope: Scope, name: str, id: str, connection: Connection, catalog: Catalog) -> Document | None:
-    info = scope.find(connection, catalog, name)
-    if info is None:
-        return None
-    row = connection.row(
-        f"SELECT id, rev, created, updated, expires, {connection.dialect.json_text('doc')} "
-        f"FROM {info.table} WHERE id = ?",
-        (id,),
-    )
-    if row is None or (row[4] is not None and row[4] <= now()):
-        return None
-    return document_of(row)
-
-
-def _page(
-    scope: Scope, name: str, after: int, connection: Connection, catalog: Catalog
-) -> tuple[list[Document], int]:
-    """Documents of rows after one, and the last of these rows, 0 at the end."""
-    info = scope.find(connection, catalog, name)
-    rows = [] if info is None else _rows_after(connection, info, after)
-    return [document_of(row[1:]) for row in rows], _next_page(rows)
-
-
-def _page_with_vectors(
-    scope: Scope, name: str, after: int, connection: Connection, catalog: Catalog
-) -> tuple[list[tuple[Document, dict[str, NDArray[np.float32]]]], int]:
-    """As `_page`, with the vectors of each document."""
-    info = scope.find(connection, catalog, name)
-    rows = [] if info is None else _rows_after(connection, info, after)
-    if info is None or not rows:
-        return [], 0
-    engine = connection.dialect.vectors
-    indexes = info.of_kind("vector")
-    found = {index.name: engine.fetch(connection, index, rows[0][0], rows[-1][0]) for index in indexes}
-    page = [
-        (
-            document_of(row[1:]),
-            {one.name: given(one, found[one.name][row[0]]) for one in indexes if row[0] in found[one.name]},
-        )
-        for row in rows
-    ]
-    return page, _next_page(rows)
-
-
-def _rows_after(connection: Connection, info: CollectionInfo, after: int) -> list[Row]:
-    return connection.rows(
-        f"SELECT rid, id, rev, created, updated, expires, {connection.dialect.json_text('doc')} "
-        f"FROM {info.table} WHERE rid > ? AND (expires IS NULL OR expires > ?) ORDER BY rid LIMIT ?",
-        (after, now(), _PAGE),
-    )
-
-
-def _next_page(rows: list[Row]) -> int:
-    return rows[-1][0] if len(rows) == _PAGE else 0
-
-
-def _rows_in_pages(connection: Connection, info: CollectionInfo) -> Iterator[list[NewRow]]:
-    after = 0
-    while rows := connection.rows(
-        f"SELECT rid, {connection.dialect.json_text('doc')} FROM {info.table} WHERE rid > ? ORDER BY rid LIMIT ?",
-        (after, _PAGE),
-    ):
-        yield [NewRow(rid, decode(text), None) for rid, text in rows]
-        after = rows[-1][0]
 
 
 def _as_new(value: dict[str, Value] | NewDocument, expires: int | None) -> NewDocument:

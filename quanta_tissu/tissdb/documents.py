@@ -11,7 +11,7 @@ from typing import Any
 
 from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, NotFoundError, UniqueError
 from quanta_tissu.tissdb import catalog as catalogs
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
 from quanta_tissu.tissdb.indexes import NewRow, check_indexable, keeper_of
 from quanta_tissu.tissdb.log import Log
@@ -47,6 +47,12 @@ class Document:
     updated: int
     expires: int | None
     value: dict[str, Value]
+
+    @classmethod
+    def of_row(cls, row: Row) -> Document:
+        """From id, rev, created, updated, expires, and the document's text."""
+        id, revision, created, updated, expires, text = row
+        return cls(id, revision, created, updated, expires, decode(text))
 
     def __getitem__(self, name: str) -> Value:
         return self.value[name]

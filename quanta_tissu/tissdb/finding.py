@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from quanta_tissu.errors import DatabaseError, NotFoundError
 from quanta_tissu.tissdb.audit import read_head
-from quanta_tissu.tissdb.backend import Connection, Row
+from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
 from quanta_tissu.tissdb.documents import Document, now
 from quanta_tissu.tissdb.scope import Scope
@@ -17,7 +17,6 @@ from quanta_tissu.tissdb.search.query import parse_query
 from quanta_tissu.tissdb.search.snippets import Snippet, snippets
 from quanta_tissu.tissdb.tissql.parameters import Parameters
 from quanta_tissu.tissdb.tissql.run import condition
-from quanta_tissu.tissdb.values import decode
 
 _RERANKED = 50
 """Hits that a reranker gets at least."""
@@ -95,15 +94,9 @@ def find(
             raise DatabaseError("a reranker compares documents with a text", hint="give text, or no reranker")
         request = replace(request, k=max(k, _RERANKED) if isinstance(k, int) else k)
     found = search(connection, info, request, scope.vector_cache, read_head(connection).seq, moment)
-    hits = [Hit(document_of(one.row), one.score, one.text, one.vector) for one in found]
+    hits = [Hit(Document.of_row(one.row), one.score, one.text, one.vector) for one in found]
     hits = _with_snippets(connection, info, request, hits)
     return hits if reranker is None or request.text is None else _reranked(reranker, request.text, hits)[:k]
-
-
-def document_of(row: Row) -> Document:
-    """A document of its id, revision, times and text."""
-    id, revision, created, updated, expires, text = row
-    return Document(id, revision, created, updated, expires, decode(text))
 
 
 def _with_snippets(connection: Connection, info: CollectionInfo, request: Request, hits: list[Hit]) -> list[Hit]:
