@@ -140,7 +140,7 @@ def _features(text: str) -> list[str]:
     features = []
     plain = unicodedata.normalize("NFKD", text).casefold()
     for word in _LETTERS.findall("".join(c for c in plain if not unicodedata.combining(c))):
-        if word in _FUNCTION_WORDS:
+        if word in FUNCTION_WORDS:
             continue
         features.append(f"={word}")
         marked = f"<{word}>"
@@ -154,7 +154,8 @@ _ENGLISH = (
     "a an and are as at be by can do does for from has have how i if in into is it its me my not of on or so "
     "such that the their then there these they this to was what when where which who will with you your"
 )
-_FUNCTION_WORDS = frozenset(_ENGLISH.split())
+FUNCTION_WORDS = frozenset(_ENGLISH.split())
+"""What questions are asked with, and not about."""
 
 
 def default_embedder() -> Embedder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quanta_tissu.errors import ConfigError, DatabaseError, DataError
-from quanta_tissu.knowledge.embedders import Embedder, default_embedder
+from quanta_tissu.knowledge.embedders import FUNCTION_WORDS, Embedder, default_embedder
 from quanta_tissu.knowledge.passages import FoundPassage, Passage, Unit, split
 from quanta_tissu.knowledge.readers import SUFFIXES, read_file
 from quanta_tissu.tissdb import Database, NewDocument
@@ -295,13 +295,16 @@ class KnowledgeBase:
         if not question.strip():
             raise ConfigError("the question is empty", hint="say what to look for")
         # A question is no query: quotes and minus signs in it mean nothing.
-        words = " ".join(dict.fromkeys(_WORD.findall(question)[:_MOST_WORDS])) if mode != "meaning" else ""
+        words = _words(question) if mode != "meaning" else ""
         vector = self.embedder.embed([question])[0] if mode != "words" else None
         if vector is not None and not vector.any():
             vector = None
         if not words and vector is None:
             return []
-        return [_found(hit) for hit in self._passages.search(words or None, vector=vector, k=k)]
+        # Scores of both ways brought to 0 ... 1 and added: better than by ranks, and than either way alone, on
+        # questions about Python's standard library (benchmarks/retrieval.py, docs/experiments.md).
+        hits = self._passages.search(words or None, vector=vector, k=k, fusion="weighted")
+        return [_found(hit) for hit in hits]
 
     def answer(
         self,
@@ -348,6 +351,12 @@ def _found(hit: Hit) -> FoundPassage:
         words=None if hit.text is None else hit.text.rank,
         nearness=None if hit.vector is None else hit.vector.score,
     )
+
+
+def _words(question: str) -> str:
+    """What to look for: the words of a question, without those that are in every one, if others are left."""
+    words = list(dict.fromkeys(_WORD.findall(question)[:_MOST_WORDS]))
+    return " ".join([word for word in words if word.casefold() not in FUNCTION_WORDS] or words)
 
 
 def files_of(folder: Path) -> Iterator[Path]:
