@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from quanta_tissu.errors import DatabaseError, NotFoundError
 from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
+from quanta_tissu.tissdb.definitions import Catalog, Index, TextQuery
 from quanta_tissu.tissdb.documents import Document, now
 from quanta_tissu.tissdb.scope import Scope
 from quanta_tissu.tissdb.search.hybrid import Leg, Request, choose, search
@@ -17,6 +18,7 @@ from quanta_tissu.tissdb.search.query import parse_query
 from quanta_tissu.tissdb.search.snippets import Snippet, snippets
 from quanta_tissu.tissdb.tissql.parameters import Parameters
 from quanta_tissu.tissdb.tissql.run import condition
+from quanta_tissu.tissdb.values import Value
 
 _RERANKED = 50
 """Hits that a reranker gets at least."""
@@ -31,7 +33,6 @@ class Hit:
         score: Its score; higher is better, and comparable within one search only.
         text: Its place and score by words, if they found it.
         vector: Its place and score by nearness, if it found it.
-        snippet: The part of its text where the words stand, if they found it.
         before: Its place before a reranker sorted the hits, if one did.
     """
 
@@ -39,8 +40,17 @@ class Hit:
     score: float
     text: Leg | None
     vector: Leg | None
-    snippet: Snippet | None = None
     before: int | None = None
+    make_snippet: Callable[[], Snippet | None] = field(default=lambda: None, repr=False, compare=False)
+
+    @property
+    def snippet(self) -> Snippet | None:
+        """The part of its text where the words stand, if they found it.
+
+        It is made when it is asked for, which takes longer than finding the document did: by the words of the
+        index, for which the database must still be open.
+        """
+        return self.make_snippet()
 
     @property
     def why(self) -> str:
@@ -95,20 +105,21 @@ def find(
         request = replace(request, k=max(k, _RERANKED) if isinstance(k, int) else k)
     found = search(connection, info, request, scope.vector_cache, read_head(connection).seq, moment)
     hits = [Hit(Document.of_row(one.row), one.score, one.text, one.vector) for one in found]
-    hits = _with_snippets(connection, info, request, hits)
+    if request.text is not None:
+        show = partial(_snippet, scope, choose(info, "text", request.text_index), parse_query(request.text))
+        hits = [
+            hit if hit.text is None else replace(hit, make_snippet=partial(show, hit.document.value))
+            for hit in hits
+        ]
     return hits if reranker is None or request.text is None else _reranked(reranker, request.text, hits)[:k]
 
 
-def _with_snippets(connection: Connection, info: CollectionInfo, request: Request, hits: list[Hit]) -> list[Hit]:
-    places = [place for place, hit in enumerate(hits) if hit.text is not None]
-    if request.text is None or not places:
-        return hits
-    index = choose(info, "text", request.text_index)
-    query = parse_query(request.text, request.need)
-    made = snippets(connection, index, query, [hits[place].document.value for place in places])
-    for place, snippet in zip(places, made, strict=True):
-        hits[place] = replace(hits[place], snippet=snippet)
-    return hits
+def _snippet(scope: Scope, index: Index, query: TextQuery, value: dict[str, Value]) -> Snippet | None:
+    def work(connection: Connection, catalog: Catalog) -> Snippet | None:
+        [made] = snippets(connection, index, query, [value])
+        return made
+
+    return scope.read(work)
 
 
 def _reranked(reranker: Reranker, text: str, hits: list[Hit]) -> list[Hit]:
