@@ -79,6 +79,7 @@ BENCHMARKS = (
     Benchmark("memory", (), 150, ("torch",)),
     Benchmark("generate_vs_torch", ("--size", "24M", "--rounds", "3"), 120, ("torch", "transformers")),
     Benchmark("generate_vs_torch", ("--size", "134M", "--rounds", "3"), 240, ("torch", "transformers")),
+    Benchmark("embed_vs_torch", ("--rounds", "5"), 180, ("torch", "sentence_transformers")),
     Benchmark("time_to_loss", ("TEXT", "--seeds", "1"), 300, ("torch",)),
     Benchmark("startup", ("--rounds", "5", "--cold-rounds", "1"), 180),
 )
@@ -188,6 +189,13 @@ BARS = (
     Bar("decode against transformers, 24M", 5, True, "generate_vs_torch", _generation("24M", "decode 1")),
     Bar("decode against transformers, 134M", 3, True, "generate_vs_torch", _generation("134M", "decode 1")),
     Bar("prefill of 256 tokens at 134M", 1.3, True, "generate_vs_torch", _generation("134M", "prefill")),
+    Bar(
+        "vectors of texts against sentence-transformers",
+        1,
+        True,
+        "embed_vs_torch",
+        lambda report: Figure.of(report["result"]["ratio"]["passages"]),
+    ),
     Bar(
         "time to nanoGPT's 1.88, share of PyTorch's",
         1 / 3,
@@ -356,6 +364,19 @@ def _loss(report: Report) -> Iterator[str]:
         yield f"| {side} | {runs} | {seconds} | {found['mean_loss']:.4f}{deviation} | {found['reached']} |"
 
 
+def _embed(report: Report) -> Iterator[str]:
+    yield "| | ours | sentence-transformers | ratio |\n|---|---|---|---|"
+    result = report["result"]
+    rows = {
+        "passages": "texts_per_second",
+        "passages, CPU time": "texts_per_cpu_second",
+        "query": "query_milliseconds",
+    }
+    for key, name in rows.items():
+        sides = " | ".join(f"{result[name][side]['median']:.1f}" for side in ("ours", "sentence-transformers"))
+        yield f"| {key}, {name.replace('_', ' ')} | {sides} | {Figure.of(result['ratio'][key])} |"
+
+
 def _startup_table(report: Report) -> Iterator[str]:
     yield "| seconds | median (quartiles) | best |\n|---|---|---|"
     for name, result in report["results"].items():
@@ -367,6 +388,7 @@ TABLES: dict[str, Callable[[Report], Iterator[str]]] = {
     "train_vs_torch": _train,
     "generate_vs_torch": _generate,
     "memory": _memory_table,
+    "embed_vs_torch": _embed,
     "time_to_loss": _loss,
     "startup": _startup_table,
 }

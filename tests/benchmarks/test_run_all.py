@@ -86,6 +86,9 @@ def test_every_bar_reads_its_report(run_all):
     times = {name: {"seconds": SPREAD, "best": 1} for name in ("help", "generate, cold", "generate, warm")}
     rates = {"1": 1.0, "2": 2.0}
     product = {"shape": (1, 2, 3), "separate": rates, "shared": rates}
+    both = {"ours": SPREAD, "sentence-transformers": SPREAD}
+    embedded = dict.fromkeys(("texts_per_second", "texts_per_cpu_second", "query_milliseconds"), both)
+    embedded |= {"ratio": dict.fromkeys(("passages", "passages, CPU time", "query"), SPREAD)}
     outcomes = [
         *(training(run_all, size) for size in ("small", "large", "gpt2")),
         outcome(run_all, "generate_vs_torch", {"results": [{"size": s, **generated} for s in ("24M", "134M")]}),
@@ -95,6 +98,7 @@ def test_every_bar_reads_its_report(run_all):
             {"results": [{"size": s, **dict.fromkeys(("pytorch", "ours", "recomputed"), memory)}
                          for s in ("small", "large", "gpt2")]},
         ),
+        outcome(run_all, "embed_vs_torch", {"result": embedded}),
         outcome(run_all, "time_to_loss", {"ratio": SPREAD, "runs": [{}] * 3, "ours": loss, "pytorch": loss}),
         outcome(run_all, "startup", {"results": times}),
         outcome(run_all, "roofline", {"fma": rates, "products": {"x": product}, "memory": {"read": rates}}),
