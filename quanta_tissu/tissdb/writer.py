@@ -29,7 +29,7 @@ JointWork = Callable[[Connection, Log, Sequence[Any]], Sequence[Any]]
 MOST_TOGETHER = 512
 """Pieces of work in one transaction at most, so that the first does not wait long for the last."""
 
-_IDLE_SECONDS = 0.5
+_MAINTENANCE_SECONDS = 0.5
 
 _GATHER_SECONDS = 0.0005
 """To wait for each of as many pieces as came together the last time: who was just told that it is done comes
@@ -108,8 +108,11 @@ class Writer:
         self.last_maintenance_error: Exception | None = None
         self._closed = False
         self._closing = threading.Lock()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="tissdb-writer", daemon=True)
+        self._keeper = threading.Thread(target=self._maintain, name="tissdb-maintenance", daemon=True)
         self._thread.start()
+        self._keeper.start()
 
     def run(self, work: Callable[[Connection, Log], T]) -> T:
         """Run work in a transaction and wait until it is committed.
@@ -175,6 +178,8 @@ class Writer:
             self._queue.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+        self._ended.set()
+        self._keeper.join()
 
     def _serve(self) -> None:
         carried: _Piece | None = None
@@ -182,7 +187,7 @@ class Writer:
         expected = 1
         while not ending or carried is not None:
             if carried is None:
-                first = self._next()
+                first = self._queue.get()
                 if first is None:
                     break
             else:
@@ -205,20 +210,14 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
 
-    def _next(self) -> _Piece | None:
-        """The next piece, or None at the end; while there is none, the files are kept in order."""
-        while True:
-            try:
-                return self._queue.get(timeout=_IDLE_SECONDS)
-            except queue.Empty:
-                self._maintain()
-
     def _maintain(self) -> None:
-        # What fails here is no caller's error; the next write or check will meet it.
-        try:
-            self._backend.maintain()
-        except Exception as error:
-            self.last_maintenance_error = error
+        """Keep the files in order, beside the writer: it need not wait, and never stops for long enough."""
+        while not self._ended.wait(_MAINTENANCE_SECONDS):
+            # What fails here is no caller's error; the next write or check will meet it.
+            try:
+                self._backend.maintain()
+            except Exception as error:
+                self.last_maintenance_error = error
 
     def _commit_together(self, batch: list[_Piece]) -> None:
         done: list[tuple[_Piece, Any]] = []

@@ -18,6 +18,12 @@ _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs
 _CHECKPOINT_BYTES = 8 * 2**20
 """Of write-ahead log, from which maintenance copies it into the database file."""
 
+_RESTART_BYTES = 64 * 2**20
+"""Of write-ahead log, from which maintenance lets writers wait until it may begin anew."""
+
+_CHECKPOINT_PATIENCE = 0.05
+"""Seconds that writers may be made to wait for readers of an old log."""
+
 
 class SqliteBackend:
     """As `Backend`.
@@ -58,18 +64,28 @@ class SqliteBackend:
 
     def connect(self, *, write: bool) -> SqliteConnection:
         """As `Backend`."""
+        return self._connect(write=write, busy_timeout=self._busy_timeout)
+
+    def _connect(self, *, write: bool, busy_timeout: float) -> SqliteConnection:
         return SqliteConnection(
-            str(self.path), write=write, durable=self._durable, busy_timeout=self._busy_timeout, vfs=self._vfs
+            str(self.path), write=write, durable=self._durable, busy_timeout=busy_timeout, vfs=self._vfs
         )
 
     def maintain(self) -> None:
-        """Copy the write-ahead log into the database file once it has grown, without making anybody wait."""
+        """Copy the write-ahead log into the database file once it has grown, without making anybody wait.
+
+        Who writes all the time adds to the log while it is copied, so that it never becomes empty and never begins
+        anew. If it has grown large, they wait for the little that is left; but nobody waits for a reader that
+        still needs the old log.
+        """
         if self._log_size() < _CHECKPOINT_BYTES:
             return
         with self._maintenance:
             if self._checkpointer is None:
-                self._checkpointer = self.connect(write=True)
+                self._checkpointer = self._connect(write=True, busy_timeout=_CHECKPOINT_PATIENCE)
             self._checkpointer.rows("PRAGMA wal_checkpoint(PASSIVE)")
+            if self._log_size() >= _RESTART_BYTES:
+                self._checkpointer.rows("PRAGMA wal_checkpoint(RESTART)")
 
     def changed_elsewhere(self, connection: Connection) -> int:
         """As `Backend`."""
