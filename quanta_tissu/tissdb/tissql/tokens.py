@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from sqlglot import exp
+from sqlglot import parser as sqlglot_parser
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
-from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from quanta_tissu.errors import QueryError
@@ -32,14 +32,14 @@ _EXPLAIN = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
 _PLACE = re.compile(r"Line (\d+), Col: (\d+)")
 
 
-def _placeholder(parser: Parser) -> exp.Placeholder:
+def _placeholder(parser: sqlglot_parser.Parser) -> exp.Placeholder:
     token = parser._prev
     found = exp.Placeholder()
     found.meta.update(start=token.start, end=token.end)
     return found
 
 
-def _named_placeholder(parser: Parser) -> exp.Placeholder | None:
+def _named_placeholder(parser: sqlglot_parser.Parser) -> exp.Placeholder | None:
     colon = parser._prev
     token = parser._curr
     if token is None or not re.fullmatch(r"[^\W\d]\w*", token.text) or token.start != colon.end + 1:
@@ -53,9 +53,9 @@ def _named_placeholder(parser: Parser) -> exp.Placeholder | None:
 class TissQL(Dialect):
     """sqlglot's own dialect, in which placeholders know their place and MATCH is a function like others."""
 
-    class Parser(Parser):  # noqa: D106 - sqlglot finds it by this name
+    class Parser(sqlglot_parser.Parser):  # noqa: D106 - sqlglot finds it by this name
         FUNCTION_PARSERS = {  # noqa: RUF012
-            name: parser for name, parser in Parser.FUNCTION_PARSERS.items() if name != "MATCH"
+            name: parser for name, parser in sqlglot_parser.Parser.FUNCTION_PARSERS.items() if name != "MATCH"
         }
         PLACEHOLDER_PARSERS = {  # noqa: RUF012
             TokenType.PLACEHOLDER: _placeholder,
