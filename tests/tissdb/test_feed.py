@@ -24,10 +24,8 @@ def test_the_log_gives_what_happened_since(db):
 
 def test_a_watcher_gets_what_comes_and_ends_after_its_timeout(db):
     db["a"].insert({}, id="before")
-    found = []
-    thread = threading.Thread(
-        target=lambda: found.extend(entry.id for entry in db.watch(db.head().seq, timeout=1.0))
-    )
+    found, since = [], db.head().seq
+    thread = threading.Thread(target=lambda: found.extend(entry.id for entry in db.watch(since, timeout=2.0)))
     thread.start()
     for id in ("x", "y"):
         time.sleep(0.02)
