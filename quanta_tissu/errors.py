@@ -56,6 +56,10 @@ class EmbeddingError(TissuError):
     """Vectors cannot be had: a server refuses, cannot be reached, or answers with something else."""
 
 
+class ScriptError(TissuError):
+    """A script of TissLang cannot be read at all; what is wrong inside it is said by diagnostics."""
+
+
 class MissingDependencyError(TissuError):
     """An optional library is needed for what was asked."""
 

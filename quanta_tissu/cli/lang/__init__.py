@@ -1,0 +1,25 @@
+"""`tissu lang`: scripts of TissLang from the command line."""
+
+from __future__ import annotations
+
+import click
+
+from quanta_tissu.cli.lang.check import command as check_command
+from quanta_tissu.cli.lang.explain import command as explain_command
+
+
+@click.group("lang")
+def command() -> None:
+    """Check scripts of TissLang (.tiss), and explain what is wrong with them.
+
+    \b
+    Examples:
+      tissu lang check plan.tiss
+      tissu lang check --format github workflows/
+      tissu lang explain E010
+      tissu lang explain RETRY
+    """
+
+
+for _command in (check_command, explain_command):
+    command.add_command(_command)

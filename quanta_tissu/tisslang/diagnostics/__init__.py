@@ -1,0 +1,1 @@
+"""What is wrong with a script, where, and what to do about it."""

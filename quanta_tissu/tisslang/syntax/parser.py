@@ -1,0 +1,534 @@
+"""Reads a script by the table of commands: recursive descent that never raises and always returns a tree.
+
+A command that cannot be read on is left at the end of its line, or entered again at its block, so that one mistake
+costs one statement. Where a brace is missing, indentation tells which block was meant to end.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from quanta_tissu.tisslang.diagnostics.diagnostic import Edit, Label, in_order
+from quanta_tissu.tisslang.source import SourceFile, Span
+from quanta_tissu.tisslang.syntax.commands import BY_KEYWORD, RESERVED
+from quanta_tissu.tisslang.syntax.expression_parser import ExpressionParser
+from quanta_tissu.tisslang.syntax.expressions import Expression, Text
+from quanta_tissu.tisslang.syntax.reader import MOST_DEPTH, Reader, Unreadable
+from quanta_tissu.tisslang.syntax.shapes import (
+    Block,
+    Command,
+    Inside,
+    Many,
+    Maybe,
+    NameOf,
+    Names,
+    Part,
+    Sign,
+    Title,
+    Value,
+    Values,
+    Word,
+)
+from quanta_tissu.tisslang.syntax.statements import Body, Directive, Name, Statement
+from quanta_tissu.tisslang.syntax.texts import read_string
+from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
+from quanta_tissu.tisslang.syntax.tree import Node, NodeKind, Script, Setting
+
+_WITH_ARTICLE = {
+    Inside.FILE: "outside of blocks",
+    Inside.STEPS: "in a task",
+    Inside.COMMANDS: "in a step",
+    Inside.PARALLEL: "directly in PARALLEL",
+    Inside.CHOOSE: "directly in CHOOSE",
+}
+
+
+_CLAUSES_OF = {"THEN": "IF", "ELSE": "IF", "CATCH": "TRY", "FINALLY": "TRY", "FIX_WITH": "RETRY"}
+
+_TELLING = frozenset({"}", "TASK", "SETUP", "STEP", "OPTION", "DEFINE_TASK", *_CLAUSES_OF})
+"""What tells by its indentation that a block is over: it never stands as deep as the block that it ends."""
+
+
+def parse(source: SourceFile) -> Script:
+    """Read a script.
+
+    Args:
+        source: Its text.
+
+    Returns:
+        What was read, and what is wrong; whatever the text is, nothing is raised.
+    """
+    return _Parser(source).script()
+
+
+class _Open:
+    """A block that is being read: what it belongs to, and where its brace is."""
+
+    __slots__ = ("brace", "indent", "owner")
+
+    def __init__(self, owner: Token, brace: Token, indent: int) -> None:
+        self.owner = owner
+        self.brace = brace
+        self.indent = indent
+
+
+class _Parser:
+    def __init__(self, source: SourceFile) -> None:
+        self._source = source
+        self._reader = Reader(source)
+        self._expressions = ExpressionParser(self._reader)
+        self._open: list[_Open] = []
+        self._unclosed_at: int | None = None  # the token before which a block was ended that had no brace
+
+    def script(self) -> Script:
+        """Read all of it."""
+        reader = self._reader
+        tree = Node(NodeKind.SCRIPT, 0, len(reader.tokens))
+        header = self._header(tree)
+        body = self._statements(tree, Inside.FILE)
+        return Script(self._source, reader.tokens, tree, header, body, tuple(in_order(reader.diagnostics)))
+
+    # --- the header ----------------------------------------------------------------------------------------------
+
+    def _header(self, tree: Node) -> tuple[Setting, ...]:
+        """`#TISS! name=value name=value`, and `#TISS_VERSION >= 1.0`."""
+        reader = self._reader
+        settings: list[Setting] = []
+        reader.skip_lines()
+        while reader.is_a(TokenKind.HEADER):
+            first = reader.number
+            mark = reader.take()
+            if mark.text == "#TISS_VERSION":
+                while reader.is_a(TokenKind.SYMBOL):
+                    reader.take()
+                if not reader.at_line_end():
+                    value = reader.take()
+                    settings.append(Setting("version", value.text, mark.span.to(value.span)))
+            while reader.is_a(TokenKind.WORD) and reader.ahead().text == "=":
+                name = reader.take()
+                reader.take()
+                if reader.at_line_end():
+                    reader.say("E008", f"expected the value of `{name.text}`", reader.here())
+                    break
+                value = reader.take()
+                settings.append(Setting(name.text.lower(), value.text.strip("\"'"), name.span.to(value.span)))
+            if not reader.at_line_end():
+                reader.say(
+                    "E008",
+                    f"expected `name=value`, but found `{reader.token.text}`",
+                    reader.token.span,
+                    help="the header is `#TISS! version=1.0 Language=Python`",
+                )
+            self._rest_of_line()
+            tree.children.append(Node(NodeKind.HEADER, first, reader.end_number))
+            reader.skip_lines()
+        return tuple(settings)
+
+    # --- statements ----------------------------------------------------------------------------------------------
+
+    def _statements(self, parent: Node, inside: Inside) -> Body:
+        """Read statements up to the brace that ends their block, which is not taken, or to the end."""
+        reader = self._reader
+        found: list[Statement] = []
+        while True:
+            reader.skip_lines()
+            token = reader.token
+            if token.kind is TokenKind.END or self._block_seems_over(token):
+                return tuple(found)
+            if token.kind is TokenKind.SYMBOL and token.text == "}":
+                if self._open:
+                    return tuple(found)
+                reader.say("E007", "`}` closes nothing", token.span, help="remove it, or open its block before")
+                first = reader.number
+                reader.take()
+                parent.children.append(Node(NodeKind.ERROR, first, reader.end_number))
+                continue
+            node = self._statement(inside, parent.children[-1] if parent.children else None)
+            parent.children.append(node)
+            if node.statement is not None:
+                found.append(node.statement)
+
+    def _block_seems_over(self, token: Token) -> bool:
+        """Whether the brace that ends the innermost block is missing, as indentation shows."""
+        if not self._open or token.text not in _TELLING or not self._reader.first_on_line(token):
+            return False
+        innermost = self._open[-1]
+        indent = self._reader.indent(token.start)
+        if token.text == "}":
+            return indent < innermost.indent and any(one.indent == indent for one in self._open[:-1])
+        return indent <= innermost.indent
+
+    def _statement(self, inside: Inside, before: Node | None) -> Node:
+        """Read a statement, which comes after another of the same block."""
+        reader = self._reader
+        node = Node(NodeKind.STATEMENT, reader.number, reader.number)
+        first = reader.token
+        spec = None
+        try:
+            if first.kind is TokenKind.DIRECTIVE:
+                node.statement = self._directive()
+                self._end_of_statement("the directive", node, inside)
+            else:
+                spec = self._command(before)
+                self._check_place(spec, first, inside)
+                node.statement = self._read_command(spec, node, inside)
+                self._end_of_statement(f"`{spec.keyword}`", node, inside)
+        except Unreadable:
+            self._expressions.reset()
+            self._recover(node, spec, inside)
+        node.end = max(self._with_heredocs(node.first, reader.end_number), node.first + 1)
+        if node.statement is None and not node.children:
+            node.kind = NodeKind.ERROR
+        return node
+
+    def _with_heredocs(self, first: int, end: int) -> int:
+        """The number after the text of the heredocs that the tokens ask for."""
+        tokens = self._reader.tokens
+        for token in tokens[first:end]:
+            if token.body is not None and token.body >= end and _only_line_end(tokens[end : token.body]):
+                end = token.body + 1
+                if end < len(tokens) and tokens[end].kind is TokenKind.HEREDOC_END:
+                    end += 1
+        return end
+
+    def _command(self, before: Node | None) -> Command:
+        """The command that the next word names."""
+        reader = self._reader
+        token = reader.token
+        if token.kind is TokenKind.UNKNOWN:
+            raise Unreadable  # the lexer has said so
+        if token.text in _CLAUSES_OF:
+            if (before is None or before.statement is not None) and reader.number != self._unclosed_at:
+                owner = _CLAUSES_OF[token.text]
+                reader.say(
+                    "E022",
+                    f"`{token.text}` belongs to no `{owner}`",
+                    token.span,
+                    help=f"it follows directly on the block of {owner}",
+                )
+            raise Unreadable
+        if token.kind is TokenKind.HEADER:
+            reader.say(
+                "E021", f"`{token.text}` is not at the top", token.span, help="it is the first line of a script"
+            )
+            raise Unreadable
+        if token.kind is not TokenKind.WORD:
+            reader.say(
+                "E009",
+                f"a statement starts with a command, not with `{token.text.strip()}`",
+                token.span,
+                help="such as STEP, RUN, WRITE, ASSERT; a comment starts with `#`",
+            )
+            raise Unreadable
+        spec = BY_KEYWORD.get(token.text)
+        if spec is not None:
+            reader.take()
+            return spec
+        near = _nearest(token.text)
+        edits = (
+            () if near is None else (Edit(token.span, near, f"Write `{near}`", safe=near == token.text.upper()),)
+        )
+        reader.say(
+            "E009",
+            f"`{token.text}` is no command",
+            token.span,
+            label="" if near is None else f"did you mean `{near}`?",
+            help="commands are written in capitals" if near == token.text.upper() else None,
+            edits=edits,
+            found=token.text,
+            suggestion=near,
+        )
+        if near is None:
+            raise Unreadable
+        reader.take()
+        return BY_KEYWORD[near]
+
+    def _check_place(self, spec: Command, token: Token, inside: Inside) -> None:
+        if inside in spec.where:
+            return
+        owner = self._open[-1].owner if self._open else None
+        if spec.keyword == "STEP":
+            step = next((one for one in reversed(self._open) if one.owner.text == "STEP"), None)
+            if step is not None:
+                self._reader.say(
+                    "E010",
+                    "`STEP` blocks cannot be nested",
+                    token.span,
+                    label="nested STEP",
+                    others=(Label(step.owner.span, "enclosing STEP opened here"),),
+                    help="close the outer STEP first, or wrap the inner ones in PARALLEL { } or CHOOSE { }",
+                )
+                return
+        places = " or ".join(_WITH_ARTICLE[place] for place in Inside if place in spec.where)
+        self._reader.say(
+            "E011",
+            f"`{spec.keyword}` cannot stand {_WITH_ARTICLE[inside]}",
+            token.span,
+            others=() if owner is None else (Label(owner.span, f"this {owner.text} holds it"),),
+            help=f"it stands {places}",
+        )
+
+    def _directive(self) -> Directive:
+        reader = self._reader
+        token = reader.take()
+        name = Name(token.text[1:], token.span)
+        value: Expression | Name | None = None
+        if reader.token.kind is TokenKind.WORD and reader.ahead().kind in (TokenKind.NEWLINE, TokenKind.END):
+            if self._expressions.starts() and reader.token.text in ("true", "false", "null"):
+                value = self._expressions.expression("a value")
+            else:
+                word = reader.take()
+                value = Name(word.text, word.span)
+        elif not reader.at_line_end() and not reader.is_sign("}"):
+            value = self._expressions.expression(f"the value of `{token.text}`")
+        span = token.span if value is None else token.span.to(value.span)
+        return Directive(span=span, keyword=token.span, name=name, value=value)
+
+    def _end_of_statement(self, what: str, node: Node, inside: Inside) -> None:
+        reader = self._reader
+        if reader.number == self._unclosed_at or reader.at_line_end() or reader.is_sign("}"):
+            return
+        reader.say(
+            "E012",
+            f"nothing more belongs to {what}, but found `{reader.token.text.strip()}`",
+            reader.token.span,
+            help="a statement ends with its line",
+        )
+        self._recover(node, None, inside)
+
+    def _rest_of_line(self) -> None:
+        while not self._reader.at_line_end():
+            self._reader.take()
+
+    def _recover(self, node: Node, spec: Command | None, inside: Inside) -> None:
+        """Go on after a statement that cannot be read: at its block, if it opens one, else at the next line."""
+        reader = self._reader
+        opens = False
+        while not reader.at_line_end():
+            if reader.is_sign("{"):
+                opens = self._ends_line()
+                if opens:
+                    break
+            elif reader.is_sign("}") and self._ends_line():
+                return
+            reader.take()
+        if not opens:
+            return
+        place = inside if spec is None or spec.block is None or spec.block.inside is None else spec.block.inside
+        try:
+            self._block(node, place, self._reader.tokens[node.first])
+        except Unreadable:
+            self._rest_of_line()
+
+    def _ends_line(self) -> bool:
+        return self._reader.ahead().kind in (TokenKind.NEWLINE, TokenKind.END)
+
+    # --- the parts of a command ----------------------------------------------------------------------------------
+
+    def _read_command(self, spec: Command, node: Node, inside: Inside) -> Statement:
+        keyword = self._reader.tokens[node.first]
+        fields = dict(spec.fields)
+        self._parts(spec.parts, fields, node, inside, keyword)
+        span = Span(keyword.start, self._reader.previous.end)
+        return spec.make(span=span, keyword=keyword.span, **fields)
+
+    def _parts(
+        self, parts: tuple[Part, ...], fields: dict[str, Any], node: Node, inside: Inside, owner: Token
+    ) -> None:
+        for part in parts:
+            match part:
+                case Word(text=text):
+                    self._word(part, text)
+                case Sign(text=text):
+                    if not self._reader.is_sign(text):
+                        raise self._reader.expected(f"`{text}`")
+                    self._reader.take()
+                case Value(field=field, what=what):
+                    if (
+                        self._reader.is_sign("{")
+                        and self._ends_line()
+                        and any(isinstance(one, Block) for one in parts)
+                    ):
+                        raise self._reader.expected(what)
+                    fields[field] = self._expressions.expression(what)
+                case NameOf(field=field, what=what):
+                    fields[field] = self._name(what)
+                case Title(field=field, what=what):
+                    fields[field] = self._title(what)
+                case Block(field=field, inside=place):
+                    fields[field] = self._block(node, place or inside, owner)
+                case Names(field=field, what=what):
+                    fields[field] = self._in_parentheses(lambda what=what: self._name(what))
+                case Values(field=field, what=what):
+                    fields[field] = self._in_parentheses(lambda what=what: self._expressions.expression(what))
+                case Maybe(parts=inner):
+                    if self._begins(inner):
+                        self._parts(inner, fields, node, inside, owner)
+                case Many(field=field, make=make, parts=inner):
+                    made = []
+                    while self._begins(inner):
+                        first = self._reader.ahead(self._reader.beyond_lines())
+                        own: dict[str, Any] = {}
+                        self._parts(inner, own, node, inside, owner)
+                        made.append(
+                            make(span=Span(first.start, self._reader.previous.end), keyword=first.span, **own)
+                        )
+                    fields[field] = tuple(made)
+
+    def _begins(self, parts: tuple[Part, ...]) -> bool:
+        """Whether what may be left out is there."""
+        reader = self._reader
+        match parts[0]:
+            case Word(text=text, next_line=next_line):
+                count = reader.beyond_lines() if next_line else 0
+                if reader.ahead(count).text != text:
+                    return False
+                second = parts[1] if len(parts) > 1 else None
+                return not isinstance(second, Word) or reader.ahead(count + 1).text == second.text
+            case Block():
+                return reader.ahead(reader.beyond_lines()).text == "{"
+            case Sign(text=text):
+                return reader.is_sign(text)
+            case Title():
+                return reader.token.kind is TokenKind.STRING
+            case _:
+                return self._expressions.starts() and not reader.is_sign("{")
+
+    def _word(self, part: Word, text: str) -> None:
+        reader = self._reader
+        if part.next_line and reader.ahead(reader.beyond_lines()).text == text:
+            reader.skip_lines()
+        if not reader.is_word(text):
+            token = reader.token
+            if token.kind is TokenKind.WORD and token.text.upper() == text:
+                reader.say(
+                    "E008",
+                    f"expected `{text}`, but found `{token.text}`",
+                    token.span,
+                    help="words of the language are written in capitals",
+                    edits=(Edit(token.span, text, f"Write `{text}`", safe=True),),
+                )
+            else:
+                raise reader.expected(f"`{text}`")
+        reader.take()
+
+    def _name(self, what: str) -> Name:
+        reader = self._reader
+        token = reader.token
+        if token.kind is not TokenKind.WORD:
+            raise reader.expected(what)
+        if token.text in RESERVED and what != "EXECUTION_TIME, API_CALLS, TOKEN_COUNT or COST":
+            reader.say(
+                "E020",
+                f"`{token.text}` cannot be a name",
+                token.span,
+                label="a word of the language",
+                help="choose another name; small letters are never words of the language",
+            )
+        reader.take()
+        return Name(token.text, token.span)
+
+    def _title(self, what: str) -> Text:
+        reader = self._reader
+        if reader.token.kind is not TokenKind.STRING:
+            raise reader.expected(f'{what} in quotes: `"..."`')
+        return read_string(reader.take(), reader.diagnostics)
+
+    def _in_parentheses(self, one: Any) -> tuple[Any, ...]:
+        reader = self._reader
+        if not reader.is_sign("("):
+            return ()
+        opening = reader.take()
+        found = []
+        reader.skip_lines()
+        while not reader.is_sign(")"):
+            found.append(one())
+            reader.skip_lines()
+            if not reader.is_sign(","):
+                break
+            reader.take()
+            reader.skip_lines()
+        if not reader.is_sign(")"):
+            raise reader.expected("`,` or `)`", others=(Label(opening.span, "`(` opened here"),))
+        reader.take()
+        return tuple(found)
+
+    def _block(self, parent: Node, inside: Inside, owner: Token) -> Body:
+        reader = self._reader
+        lines = reader.beyond_lines()
+        if reader.ahead(lines).text != "{":
+            self._no_brace(owner)
+        else:
+            reader.skip_lines()
+        node = Node(NodeKind.BLOCK, reader.number, reader.number)
+        parent.children.append(node)
+        brace = reader.take() if reader.is_sign("{") else owner
+        if len(self._open) >= MOST_DEPTH:
+            reader.say(
+                "E019", f"blocks more than {MOST_DEPTH} deep", brace.span, help="take parts out: DEFINE_TASK"
+            )
+            while reader.token.kind is not TokenKind.END:
+                reader.take()
+            node.end = reader.end_number
+            raise Unreadable
+        self._open.append(_Open(owner, brace, reader.indent(owner.start)))
+        body = self._statements(node, inside)
+        self._open.pop()
+        if reader.is_sign("}") and not self._belongs_further_out(reader.token, owner):
+            reader.take()
+        else:
+            self._never_closed(owner, brace)
+        node.end = max(self._with_heredocs(node.first, reader.end_number), node.first)
+        return body
+
+    def _belongs_further_out(self, token: Token, owner: Token) -> bool:
+        """Whether a brace ends, by its indentation, a block around the one that is being ended."""
+        if not self._reader.first_on_line(token):
+            return False
+        indent = self._reader.indent(token.start)
+        return indent < self._reader.indent(owner.start) and any(one.indent == indent for one in self._open)
+
+    def _no_brace(self, owner: Token) -> None:
+        """Note that a block does not begin; if what follows is indented like one, it is read as one."""
+        reader = self._reader
+        unreadable = reader.expected(
+            f"`{{` of the block of `{owner.text}`",
+            edits=(Edit(Span(reader.previous.end, reader.previous.end), " {", "Open the block"),),
+        )
+        ahead = reader.ahead(reader.beyond_lines())
+        if not reader.at_line_end() or reader.indent(ahead.start) <= reader.indent(owner.start):
+            raise unreadable
+
+    def _never_closed(self, owner: Token, brace: Token) -> None:
+        reader = self._reader
+        self._unclosed_at = reader.number
+        end = reader.previous.end
+        others = (
+            ()
+            if reader.token.kind is TokenKind.END
+            else (Label(reader.token.span, "it seems to end before this"),)
+        )
+        reader.say(
+            "E006",
+            f"the block of `{owner.text}` is never closed",
+            brace.span,
+            label="opened here",
+            others=others,
+            help="close it with `}`",
+            edits=(Edit(Span(end, end), "\n" + " " * reader.indent(owner.start) + "}", "Close the block"),),
+        )
+
+
+def _only_line_end(tokens: list[Token]) -> bool:
+    return all(token.kind in TRIVIA or token.kind is TokenKind.NEWLINE for token in tokens)
+
+
+def _nearest(word: str) -> str | None:
+    """The command that a word was probably meant to be."""
+    if word.upper() in BY_KEYWORD:
+        return word.upper()
+    if len(word) < 3:
+        return None
+    close = get_close_matches(word.upper(), BY_KEYWORD, n=1, cutoff=0.7)
+    return close[0] if close else None
