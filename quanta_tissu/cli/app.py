@@ -39,6 +39,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "db": ("db", "Keep documents, query and search them, and see who changed what."),
         "kb": ("kb", "Ask files: passages found by words and meaning, answers with citations."),
     },
+    "Let a model act": {
+        "lang": ("lang", "Check scripts of TissLang (.tiss), and explain what is wrong with them."),
+    },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),
         "gradcheck": ("gradcheck", "Prove every gradient against finite differences."),
