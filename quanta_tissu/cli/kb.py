@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quanta_tissu.cli.compiling import KernelCommand
-from quanta_tissu.cli.db.opening import database_argument, json_option, opened
+from quanta_tissu.cli.db.opening import database_argument, json_option
 from quanta_tissu.cli.generation_options import ENGINE_OPTION, generation_options, given_settings, visible
+from quanta_tissu.cli.kb_feedback import correct_command, feedback_group, rate_command
+from quanta_tissu.cli.kb_opening import collection_option, embedder_option, knowledge
 
 if TYPE_CHECKING:
-    from quanta_tissu.knowledge import Added, KnowledgeBase
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_collection_option = click.option(
-    "--collection", default="passages", show_default=True, metavar="NAME", help="The collection of the passages."
-)
-_embedder_option = click.option(
-    "--embedder",
-    metavar="NAME",
-    help="What makes vectors: all-MiniLM-L6-v2, ngrams-1024 (by spelling), 'MODEL at URL' (an endpoint that "
-    "speaks OpenAI's interface; its key in TISSU_EMBEDDING_KEY), or a folder of a sentence encoder.  [what the "
-    "collection was made with; for a new one all-MiniLM-L6-v2 if it is installed]",
-)
+    from quanta_tissu.knowledge import Added
 
 
 @click.group("kb")
@@ -45,38 +32,20 @@ def command() -> None:
       tissu kb add notes.db docs/ README.md
       tissu kb search notes.db 'how is a run resumed?'
       tissu kb ask notes.db 'how is a run resumed?' --model runs/demo/best
+      tissu kb rate notes.db 'how is a run resumed?' good
       tissu kb watch notes.db docs/
     """
 
 
-@contextmanager
-def _knowledge(
-    database: str, collection: str, embedder: str | None, *, make: bool = False
-) -> Iterator[KnowledgeBase]:
-    """A knowledge base, and a word on standard error if its vectors are not of meaning."""
-    import warnings
-
-    from quanta_tissu.knowledge import KnowledgeBase
-    from quanta_tissu.knowledge.choosing import embedder_for, embedder_named
-
-    with opened(database, make=make) as db:
-        if not make:
-            from quanta_tissu.cli.db.opening import require_collection
-
-            require_collection(db, collection)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said below, and for every embedder
-            chosen = embedder_for(db, collection) if embedder is None else embedder_named(embedder)
-        if chosen.note:
-            click.echo(f"note: {chosen.note}", err=True)
-        yield KnowledgeBase(db, chosen, collection)
+for _command in (rate_command, correct_command, feedback_group):
+    command.add_command(_command)
 
 
 @command.command("add", cls=KernelCommand)
 @database_argument
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_collection_option
-@_embedder_option
+@collection_option
+@embedder_option
 @json_option
 def add_command(
     database: str, paths: tuple[Path, ...], collection: str, embedder: str | None, as_json: bool
@@ -93,7 +62,7 @@ def add_command(
     """
     from quanta_tissu.cli.console import error_console
 
-    with _knowledge(database, collection, embedder, make=True) as kb:
+    with knowledge(database, collection, embedder, make=True) as kb:
         for path in paths:
             with error_console().status("reading") as status:
                 added = kb.add(path, on_file=lambda file: status.update(f"reading {visible(file)}"))
@@ -106,8 +75,8 @@ def add_command(
 @command.command("remove")
 @database_argument
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@_collection_option
-@_embedder_option
+@collection_option
+@embedder_option
 def remove_command(database: str, paths: tuple[str, ...], collection: str, embedder: str | None) -> None:
     """Forget files and folders; the files themselves stay.
 
@@ -115,7 +84,7 @@ def remove_command(database: str, paths: tuple[str, ...], collection: str, embed
     Example:
       tissu kb remove notes.db docs/
     """
-    with _knowledge(database, collection, embedder) as kb:
+    with knowledge(database, collection, embedder) as kb:
         for path in paths:
             click.echo(f"{path}: {kb.remove(path)} passages removed")
 
@@ -131,11 +100,19 @@ def remove_command(database: str, paths: tuple[str, ...], collection: str, embed
     show_default=True,
     help="By words, by meaning, or by both.",
 )
-@_collection_option
-@_embedder_option
+@click.option("--feedback/--no-feedback", default=True, help="Whether ratings and corrections count.  [they do]")
+@collection_option
+@embedder_option
 @json_option
 def search_command(
-    database: str, question: str, k: int, mode: Any, collection: str, embedder: str | None, as_json: bool
+    database: str,
+    question: str,
+    k: int,
+    mode: Any,
+    feedback: bool,
+    collection: str,
+    embedder: str | None,
+    as_json: bool,
 ) -> None:
     """Show the passages that fit a question best.
 
@@ -144,14 +121,15 @@ def search_command(
       tissu kb search notes.db 'how is a run resumed?'
       tissu kb search notes.db sorted --mode words -k 3 --json
     """
-    with _knowledge(database, collection, embedder) as kb:
-        found = kb.search(question, k, mode=mode)
+    with knowledge(database, collection, embedder) as kb:
+        found = kb.search(question, k, mode=mode, feedback=feedback)
     for number, passage in enumerate(found, 1):
         if as_json:
             click.echo(json.dumps(asdict(passage)))
             continue
         why = [] if passage.words is None else [f"words: place {passage.words}"]
         why += [] if passage.nearness is None else [f"nearness {passage.nearness:.2f}"]
+        why += [f"feedback {passage.feedback:+.2f}"] if passage.feedback else []
         click.echo(visible(f"{number}. {passage.where}  ({', '.join(why)})"))
         if passage.heading:
             click.echo(visible(f"   {passage.heading}"))
@@ -176,8 +154,8 @@ def search_command(
     metavar="X",
     help="Cosine from which on a passage counts as relevant.  [the embedder's]",
 )
-@_collection_option
-@_embedder_option
+@collection_option
+@embedder_option
 @generation_options(without=("num_samples", "logprobs"))
 @ENGINE_OPTION
 @json_option
@@ -205,7 +183,7 @@ def ask_command(
     settings = given_settings(click.get_current_context())
     if checkpoint is None and (settings or engine):
         raise click.UsageError("settings of generation and --engine need --model")
-    with _knowledge(database, collection, embedder) as kb:
+    with knowledge(database, collection, embedder) as kb:
         model = None
         if checkpoint is not None:
             from quanta_tissu.tisslm.language_model import load
@@ -239,8 +217,8 @@ def ask_command(
     show_default=True,
     help="Seconds between two looks.",
 )
-@_collection_option
-@_embedder_option
+@collection_option
+@embedder_option
 def watch_command(
     database: str, paths: tuple[Path, ...], interval: float, collection: str, embedder: str | None
 ) -> None:
@@ -252,7 +230,7 @@ def watch_command(
     """
     from quanta_tissu.knowledge.watching import watch
 
-    with _knowledge(database, collection, embedder, make=True) as kb:
+    with knowledge(database, collection, embedder, make=True) as kb:
         try:
             for path, added in watch(kb, paths, interval=interval):
                 _report(path, added)

@@ -4,8 +4,8 @@ The passages that a search has found go through three sieves:
 
 1. **Relevance.** A search always finds something. A passage counts as saying something about the question if the
    cosine between their vectors reaches a threshold, which each embedder brings along, measured on questions that a
-   corpus answers and on others that it does not (docs/knowledge.md). If none does, the answer is that nothing was
-   found, and no model is asked.
+   corpus answers and on others that it does not (docs/knowledge.md). So does one of which people have said so for
+   questions like this one. If there is none, the answer is that nothing was found, and no model is asked.
 2. **The model's context.** The prompt is the question and as many passages as fit, the best first; the first one
    is cut if it has to be.
 3. **Citations.** A model is asked to cite passages as [1], and may not, or cite what is not there. So each
@@ -134,7 +134,7 @@ def answer(
     """
     known = [passage.nearness for passage in found if passage.nearness is not None]
     nearest = max(known, default=None)
-    relevant = tuple(passage for passage in found if (passage.nearness or 0) >= threshold)
+    relevant = tuple(passage for passage in found if (passage.nearness or 0) >= threshold or passage.feedback > 0)
     if not relevant:
         return Answer(question, (), (), nearest, threshold)
     if model is None:
@@ -184,9 +184,9 @@ def _prompt(
     def fits(text: str) -> bool:
         return len(tokenizer.encode_prompt(text)) <= room
 
-    end = _expressible(f"Question: {question.strip()}\nAnswer:", tokenizer)
-    texts = [_expressible(f"[{n}] {passage.text.strip()}\n\n", tokenizer) for n, passage in enumerate(passages, 1)]
-    for beginning in (_expressible(_BEGINNING, tokenizer), ""):
+    end = expressible(f"Question: {question.strip()}\nAnswer:", tokenizer)
+    texts = [expressible(f"[{n}] {passage.text.strip()}\n\n", tokenizer) for n, passage in enumerate(passages, 1)]
+    for beginning in (expressible(_BEGINNING, tokenizer), ""):
         used = 0
         while used < len(texts) and fits(beginning + "".join(texts[: used + 1]) + end):
             used += 1
@@ -203,7 +203,7 @@ def _prompt(
     )
 
 
-def _expressible(text: str, tokenizer: Tokenizer) -> str:
+def expressible(text: str, tokenizer: Tokenizer) -> str:
     """A text as the tokenizer can express it: spellings of special tokens broken, unknown characters left out.
 
     Passages come from outside, and must not be able to end a document or impersonate markup.

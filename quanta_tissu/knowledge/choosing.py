@@ -10,6 +10,7 @@ from quanta_tissu.errors import ConfigError
 from quanta_tissu.knowledge.embedders import Embedder, EncoderEmbedder, NgramEmbedder, default_embedder
 from quanta_tissu.knowledge.endpoint import EndpointEmbedder
 from quanta_tissu.knowledge.knowledge_base import SETTINGS
+from quanta_tissu.knowledge.searchable import SETTINGS as MADE_WITH
 from quanta_tissu.tissdb import Database
 
 MINILM = "all-MiniLM-L6-v2"
@@ -62,4 +63,14 @@ def embedder_for(db: Database, collection: str) -> Embedder:
         MissingDependencyError: As for `embedder_named`, and its other errors.
     """
     made = db.collection(f"{collection}_sources").get(SETTINGS)
+    return default_embedder() if made is None else embedder_named(str(made["embedder"]))
+
+
+def embedder_of(db: Database, collection: str) -> Embedder:
+    """The embedder that a memory's collection was made with; for a new one the default.
+
+    Raises:
+        ConfigError: As for `embedder_for`, and its other errors.
+    """
+    made = db.collection(MADE_WITH).get(collection)
     return default_embedder() if made is None else embedder_named(str(made["embedder"]))

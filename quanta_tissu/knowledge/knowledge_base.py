@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from quanta_tissu.errors import ConfigError, DatabaseError, DataError
-from quanta_tissu.knowledge.embedders import FUNCTION_WORDS, Embedder, default_embedder
+from quanta_tissu.knowledge.embedders import Embedder, default_embedder
+from quanta_tissu.knowledge.feedback import Feedback
 from quanta_tissu.knowledge.passages import FoundPassage, Passage, Unit, split
 from quanta_tissu.knowledge.readers import SUFFIXES, read_file
+from quanta_tissu.knowledge.searchable import CANDIDATES, checked_question, words_of
 from quanta_tissu.tissdb import Database, NewDocument
 from quanta_tissu.tissdb.collection import Hit
 
@@ -27,8 +28,6 @@ Mode = Literal["hybrid", "words", "meaning"]
 LIMIT, OVERLAP = 160, 32
 """Tokens of a passage, and of what neighbours share, by default."""
 
-_WORD = re.compile(r"\w+")
-_MOST_WORDS = 48  # of a question that are looked for
 _FORMAT = 1
 SETTINGS = "settings"
 """Id of the document among the sources that says how the collection was made."""
@@ -101,6 +100,7 @@ class KnowledgeBase:
         self._passages = db.collection(collection)
         self._sources = db.collection(f"{collection}_sources")
         self._set_up()
+        self.feedback = Feedback(db, self.embedder, collection, limit=limit)
 
     def _set_up(self) -> None:
         """Make collections and indexes, or see that they are this embedder's."""
@@ -279,32 +279,54 @@ class KnowledgeBase:
 
     # -- finding -------------------------------------------------------------------------------------------------
 
-    def search(self, question: str, k: int = 10, *, mode: Mode = "hybrid") -> list[FoundPassage]:
+    def search(
+        self, question: str, k: int = 10, *, mode: Mode = "hybrid", feedback: bool = True
+    ) -> list[FoundPassage]:
         """The passages that fit a question best, the best first.
 
         Args:
             question: What is looked for, in words.
             k: How many passages at most.
             mode: By `words`, by `meaning` (nearness of vectors), or by both.
+            feedback: Whether what was said of similar questions counts; only where both ways are looked.
 
         Raises:
             ConfigError: The question is empty, or the mode is unknown.
         """
         if mode not in ("hybrid", "words", "meaning"):
             raise ConfigError(f"mode = {mode!r} is unknown", hint="hybrid, words or meaning")
-        if not question.strip():
-            raise ConfigError("the question is empty", hint="say what to look for")
-        # A question is no query: quotes and minus signs in it mean nothing.
-        words = _words(question) if mode != "meaning" else ""
+        words = words_of(checked_question(question)) or None if mode != "meaning" else None
         vector = self.embedder.embed([question])[0] if mode != "words" else None
         if vector is not None and not vector.any():
             vector = None
-        if not words and vector is None:
+        if words is None and vector is None:
             return []
+        moves = (
+            self.feedback.moves(question, vector) if feedback and mode == "hybrid" and vector is not None else {}
+        )
         # Scores of both ways brought to 0 ... 1 and added: better than by ranks, and than either way alone, on
         # questions about Python's standard library (benchmarks/retrieval.py, docs/experiments.md).
-        hits = self._passages.search(words or None, vector=vector, k=k, fusion="weighted")
-        return [_found(hit) for hit in hits]
+        wanted = max(k, CANDIDATES) if moves else k
+        hits = self._passages.search(words, vector=vector, k=wanted, fusion="weighted")
+        if not moves:
+            return [_found(hit) for hit in hits]
+        found = [_found(hit, move=moves.get(str(hit.document["digest"]), 0.0)) for hit in hits]
+        # What was found useful for questions like this one is there even if the search alone does not find it.
+        missing = {digest for digest, move in moves.items() if move > 0}
+        missing -= {str(hit.document["digest"]) for hit in hits}
+        if missing:
+            among = {"digests": sorted(missing)}
+            more = self._passages.search(vector=vector, k=k, where="digest IN :digests", parameters=among)
+            found += [_found(hit, score=0.0, move=moves[str(hit.document["digest"])]) for hit in more]
+        return sorted(found, key=lambda passage: (-passage.score, passage.id))[:k]
+
+    def passage(self, id: str) -> FoundPassage:
+        """A passage by its id, as one that was found, for no question.
+
+        Raises:
+            NotFoundError: There is none of this id.
+        """
+        return _found(Hit(self._passages[id], 0.0, None, None))
 
     def answer(
         self,
@@ -342,21 +364,17 @@ def _new(value: dict[str, Any], vector: Any) -> NewDocument:
     return NewDocument(new_id(), value, {"meaning": vector} if vector.any() else {}, None)
 
 
-def _found(hit: Hit) -> FoundPassage:
+def _found(hit: Hit, *, score: float | None = None, move: float = 0.0) -> FoundPassage:
+    """A hit as a passage, moved by feedback."""
     value: Any = hit.document.value
     return FoundPassage(
         id=hit.document.id,
         **{name: value[name] for name in ("source", "heading", "text", "unit", "first", "last")},
-        score=hit.score,
+        score=(hit.score if score is None else score) + move,
         words=None if hit.text is None else hit.text.rank,
         nearness=None if hit.vector is None else hit.vector.score,
+        feedback=move,
     )
-
-
-def _words(question: str) -> str:
-    """What to look for: the words of a question, without those that are in every one, if others are left."""
-    words = list(dict.fromkeys(_WORD.findall(question)[:_MOST_WORDS]))
-    return " ".join([word for word in words if word.casefold() not in FUNCTION_WORDS] or words)
 
 
 def files_of(folder: Path) -> Iterator[Path]:

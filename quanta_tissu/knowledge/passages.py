@@ -80,6 +80,7 @@ class FoundPassage:
         score: Its score among those found together; higher is better.
         words: Its place by words (1 is the best), None if they did not find it.
         nearness: Cosine of the angle between its vector and the question's, None if it was not among the nearest.
+        feedback: What feedback on similar questions has added to its score (see `knowledge/feedback.py`).
     """
 
     id: str
@@ -92,6 +93,7 @@ class FoundPassage:
     score: float
     words: int | None
     nearness: float | None
+    feedback: float = 0.0
 
     @property
     def where(self) -> str:
