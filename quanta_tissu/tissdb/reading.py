@@ -42,6 +42,36 @@ def read_page(
     return [Document.of_row(row[1:]) for row in rows], _next_page(rows)
 
 
+def read_part(
+    scope: Scope, name: str, after: int, limit: int, newest: bool, connection: Connection, catalog: Catalog
+) -> tuple[list[Document], int]:
+    """Some documents to look at, and the row behind which the next ones are, 0 at the end.
+
+    Args:
+        scope: Where the collection is.
+        name: Its name.
+        after: The row behind which they are; 0 for the first.
+        limit: How many.
+        newest: The last that was inserted comes first.
+        connection: Where to read.
+        catalog: What is known of it.
+    """
+    info = scope.find(connection, catalog, name)
+    if info is None:
+        return [], 0
+    if newest:
+        bound, behind, order = after or 2**62, "<", "DESC"
+    else:
+        bound, behind, order = after, ">", "ASC"
+    rows = connection.rows(
+        f"SELECT rid, id, rev, created, updated, expires, {connection.dialect.json_text('doc')} FROM {info.table} "
+        f"WHERE rid {behind} ? AND (expires IS NULL OR expires > ?) ORDER BY rid {order} LIMIT ?",
+        (bound, now(), limit + 1),
+    )
+    documents = [Document.of_row(row[1:]) for row in rows[:limit]]
+    return documents, rows[limit - 1][0] if len(rows) > limit else 0
+
+
 def read_page_with_vectors(
     scope: Scope, name: str, after: int, connection: Connection, catalog: Catalog
 ) -> tuple[list[tuple[Document, dict[str, NDArray[np.float32]]]], int]:

@@ -38,20 +38,32 @@ _path = click.Path(path_type=Path)
     type=click.IntRange(1, 1024),
     help="MiB of a request; `_bulk` takes any number of lines.",
 )
-def serve_command(place: str, host: str, port: int, max_body: int, **options: Any) -> None:
+@click.option(
+    "--embedder",
+    metavar="NAME",
+    help="What makes vectors of texts, for searches near a text, as in `tissu kb`.  [none]",
+)
+def serve_command(place: str, host: str, port: int, max_body: int, embedder: str | None, **options: Any) -> None:
     """Answer HTTP requests about a database, or about those of a folder, until Ctrl-C.
 
-    /v1/openapi.json describes the interface. Without --tokens everybody on this machine may do everything.
+    At / is a page to browse, query and search with; /v1/openapi.json describes the interface to programs.
+    Without --tokens everybody on this machine may do everything.
 
     \b
     Examples:
       tissu db serve notes.db
+      tissu db serve knowledge.db --embedder all-MiniLM-L6-v2
       tissu db token add tokens.json ada --grant 'notes=writer'
       tissu db serve databases --tokens tokens.json --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
     """
     from quanta_tissu.tissdb.server.serve import serve
     from quanta_tissu.tissdb.server.settings import Settings
 
+    encoder = None
+    if embedder is not None:
+        from quanta_tissu.knowledge.choosing import embedder_named
+
+        encoder = embedder_named(embedder)
     settings = Settings(
         tokens=options["tokens"], rate=options["rate"], burst=options["burst"], max_body=max_body * 2**20
     )
@@ -62,6 +74,7 @@ def serve_command(place: str, host: str, port: int, max_body: int, **options: An
         port=port,
         tls_cert=options["tls_cert"],
         tls_key=options["tls_key"],
+        encoder=encoder,
         started=lambda url: click.echo(f"serving {place} at {url} (Ctrl-C ends it)", err=True),
     )
 

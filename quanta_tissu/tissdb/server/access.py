@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
 from fastapi import Request
+from numpy.typing import NDArray
 
 from quanta_tissu.errors import TissuError
 from quanta_tissu.tissdb.collection import Collection
@@ -27,6 +31,17 @@ LOCAL = Token("local", "local", "", {EVERY: "admin"}, 0.0)
 _LONGEST_KEY = 200
 
 
+class Encoder(Protocol):
+    """Makes vectors of texts."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """A vector of each text."""
+
+
 @dataclass(slots=True)
 class Server:
     """What requests share.
@@ -39,6 +54,7 @@ class Server:
         metrics: What is counted.
         transactions: Those that are open.
         heads: The ends of the databases' logs.
+        encoder: Makes vectors of texts, None if the server has none.
     """
 
     databases: Databases
@@ -48,9 +64,25 @@ class Server:
     metrics: Metrics = field(default_factory=Metrics)
     transactions: Transactions = field(init=False)
     heads: Heads = field(default_factory=Heads)
+    encoder: Encoder | None = None
+    _encoding: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.transactions = Transactions(self.settings)
+
+    def vector_of(self, text: str) -> NDArray[np.float32]:
+        """The vector of a text; one is made at a time, on all cores.
+
+        Raises:
+            RequestError: The server has no encoder.
+        """
+        if self.encoder is None:
+            raise RequestError(
+                501, "this server has no encoder of texts", hint="`tissu db serve --embedder`, or give a vector"
+            )
+        with self._encoding:
+            made: NDArray[np.float32] = self.encoder.embed([text])[0]
+        return made
 
 
 @dataclass(frozen=True, slots=True)

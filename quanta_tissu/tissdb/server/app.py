@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from quanta_tissu import __version__
 from quanta_tissu.errors import BusyError, TissuError
 from quanta_tissu.tissdb.paths import path_text
-from quanta_tissu.tissdb.server.access import Server
+from quanta_tissu.tissdb.server.access import Encoder, Server
 from quanta_tissu.tissdb.server.databases import Databases
 from quanta_tissu.tissdb.server.edge import Edge
 from quanta_tissu.tissdb.server.failures import RequestError, error_body, status_of
@@ -24,6 +24,7 @@ from quanta_tissu.tissdb.server.routes import (
     databases,
     documents,
     finding,
+    page,
     service,
     transactions,
 )
@@ -45,6 +46,8 @@ _ERROR = {
                 "request": {"type": "string", "description": "The request's id, as in X-Request-Id."},
                 "line": {"type": "integer", "description": "Of a statement of TissQL."},
                 "column": {"type": "integer"},
+                "start": {"type": "integer", "description": "The place, in code points from the beginning."},
+                "end": {"type": "integer"},
                 "stored": {"type": "integer", "description": "Of `_bulk`: documents that were stored before."},
             },
         }
@@ -52,12 +55,13 @@ _ERROR = {
 }
 
 
-def create_app(place: str, settings: Settings | None = None) -> FastAPI:
+def create_app(place: str, settings: Settings | None = None, *, encoder: Encoder | None = None) -> FastAPI:
     """An application that serves databases; they are closed when it ends.
 
     Args:
         place: A folder of databases, a file, or an address.
         settings: How it behaves.
+        encoder: Makes vectors of texts, for searches near a text.
 
     Raises:
         NotFoundError: The folder or the database is not there.
@@ -67,7 +71,7 @@ def create_app(place: str, settings: Settings | None = None) -> FastAPI:
     tokens = None if settings.tokens is None else TokenFile(settings.tokens)
     if tokens is not None:
         tokens.tokens()
-    server = Server(Databases(place), settings, tokens, RateLimit(settings.rate, settings.burst))
+    server = Server(Databases(place), settings, tokens, RateLimit(settings.rate, settings.burst), encoder=encoder)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -88,7 +92,7 @@ def create_app(place: str, settings: Settings | None = None) -> FastAPI:
     )
     app.state.server = server
     app.add_middleware(Edge, server=server)
-    for part in (service, databases, transactions, finding, changes, collections, documents):
+    for part in (page, service, databases, transactions, finding, changes, collections, documents):
         app.include_router(part.router)
     app.add_exception_handler(TissuError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)

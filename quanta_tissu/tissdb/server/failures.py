@@ -84,5 +84,5 @@ def error_body(error: errors.TissuError, request: str, **more: Any) -> bytes:
         "request": request,
     }
     if isinstance(error, errors.QueryError) and error.statement is not None:
-        said |= {"line": error.line, "column": error.column}
+        said |= {"line": error.line, "column": error.column, "start": error.start, "end": error.end}
     return json.dumps({"error": said | more}, ensure_ascii=False).encode("utf-8", "replace")

@@ -6,9 +6,13 @@ import importlib.util
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quanta_tissu.errors import ConfigError, DatabaseError, MissingDependencyError
 from quanta_tissu.tissdb.server.settings import Settings
+
+if TYPE_CHECKING:
+    from quanta_tissu.tissdb.server.access import Encoder
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -21,6 +25,7 @@ def serve(
     port: int = 8470,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    encoder: Encoder | None = None,
     started: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve databases until interrupted; what was begun is answered first.
@@ -32,6 +37,7 @@ def serve(
         port: On which port; 0 for any.
         tls_cert: Certificate with its chain, as PEM: requests are then encrypted.
         tls_key: The key of the certificate.
+        encoder: Makes vectors of texts, for searches near a text.
         started: Called with its address once it listens.
 
     Raises:
@@ -58,7 +64,7 @@ def serve(
 
     from quanta_tissu.tissdb.server.app import create_app
 
-    app = create_app(place, settings)
+    app = create_app(place, settings, encoder=encoder)
     config = uvicorn.Config(
         app,
         host=host,

@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from quanta_tissu.tissdb.database import Database
+from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import Session
 from quanta_tissu.tissdb.server.heads import POLL
 from quanta_tissu.tissdb.server.routes.common import Reader, answer
@@ -23,7 +24,9 @@ router = APIRouter(prefix="/v1/{database}", tags=["changes"])
 _HEARTBEAT = 10.0
 
 
-@router.get("/_changes", responses={200: {"content": {"application/x-ndjson": {}}}})
+@router.get(
+    "/_changes", response_model=answers.Changes, responses={200: {"content": {"application/x-ndjson": {}}}}
+)
 async def changes(
     session: Reader,
     request: Request,

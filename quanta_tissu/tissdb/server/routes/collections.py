@@ -12,6 +12,7 @@ from quanta_tissu.tissdb.catalog import check_name
 from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.definitions import CollectionInfo
 from quanta_tissu.tissdb.paths import path_text
+from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import Session
 from quanta_tissu.tissdb.server.routes.common import Admin, Body, Reader, answer
 
@@ -37,40 +38,40 @@ class IndexSettings(Body):
     stemming: bool | None = Field(None, description="Find other forms of English words.")
 
 
-@router.put("")
+@router.put("", response_model=answers.Collection)
 def create_collection(session: Admin, collection: str, body: CollectionSettings) -> Response:
     """Make a collection, or see that it is there as described."""
     session.db.create_collection(collection, schema=body.json_schema, ttl=body.ttl)
     return answer(_described(find(session, collection)))
 
 
-@router.get("")
+@router.get("", response_model=answers.CountedCollection)
 def describe_collection(session: Reader, collection: str) -> Response:
     """Its settings, indexes, and how many documents it has."""
     info = find(session, collection)
     return answer(_described(info) | {"documents": session.collection(collection).count()})
 
 
-@router.delete("")
+@router.delete("", response_model=answers.Dropped)
 def drop_collection(session: Admin, collection: str) -> Response:
     """Remove it with all its documents."""
     session.db.drop_collection(collection)
     return answer({"dropped": collection})
 
 
-@router.get("/_schema")
+@router.get("/_schema", response_model=dict[str, Any] | bool | None)
 def schema(session: Reader, collection: str) -> Response:
     """The JSON Schema of its documents, null if there is none."""
     return answer(find(session, collection).settings.get("schema"))
 
 
-@router.get("/_index")
+@router.get("/_index", response_model=dict[str, answers.Index])
 def list_indexes(session: Reader, collection: str) -> Response:
     """Its indexes."""
     return answer(_described(find(session, collection))["indexes"])
 
 
-@router.put("/_index/{name}")
+@router.put("/_index/{name}", status_code=201, response_model=answers.Index)
 def create_index(session: Admin, collection: str, name: str, body: IndexSettings) -> Response:
     """Make an index of what is in it and of what will come."""
     options = body.model_dump(include={"dimension", "metric", "storage", "weights", "stemming"}, exclude_none=True)
@@ -78,7 +79,7 @@ def create_index(session: Admin, collection: str, name: str, body: IndexSettings
     return answer(_described(find(session, collection))["indexes"][name], 201)
 
 
-@router.delete("/_index/{name}")
+@router.delete("/_index/{name}", response_model=answers.Dropped)
 def drop_index(session: Admin, collection: str, name: str) -> Response:
     """Remove an index; the documents stay."""
     session.collection(collection).drop_index(name)

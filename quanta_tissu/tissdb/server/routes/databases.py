@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import server_of
 from quanta_tissu.tissdb.server.failures import RequestError
 from quanta_tissu.tissdb.server.routes.common import Admin, Reader, answer
@@ -16,14 +17,15 @@ from quanta_tissu.tissdb.server.wire import entry_json
 router = APIRouter(prefix="/v1", tags=["databases"])
 
 
-@router.get("/_databases")
+@router.get("/_databases", response_model=answers.DatabaseNames)
 def list_databases(request: Request, token: Client) -> Response:
     """The databases that one may read."""
-    names = server_of(request).databases.names()
-    return answer({"databases": [name for name in names if token.allows(name, "reader")]})
+    server = server_of(request)
+    names = [name for name in server.databases.names() if token.allows(name, "reader")]
+    return answer({"databases": names, "encoder": None if server.encoder is None else server.encoder.name})
 
 
-@router.put("/{database}")
+@router.put("/{database}", response_model=answers.DatabaseMade)
 def create_database(request: Request, database: str, token: Client) -> Response:
     """Make a database, or see that it is there."""
     if not token.allows(database, "admin"):
@@ -32,7 +34,7 @@ def create_database(request: Request, database: str, token: Client) -> Response:
     return answer({"database": database, "uuid": db.uuid})
 
 
-@router.get("/{database}")
+@router.get("/{database}", response_model=answers.DatabaseStats)
 def database_stats(session: Reader) -> Response:
     """Its collections with their documents and indexes, its size, and the end of its log."""
     db, head = session.db, session.db.head()
@@ -52,7 +54,7 @@ def database_stats(session: Reader) -> Response:
     )
 
 
-@router.get("/{database}/_log")
+@router.get("/{database}/_log", response_model=answers.Entries)
 def log(
     session: Admin,
     since: Annotated[int, Query(ge=0, le=2**62)] = 0,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from quanta_tissu.errors import InvalidDocumentError, NotFoundError, TissuError
 from quanta_tissu.tissdb.documents import Written
 from quanta_tissu.tissdb.jsonl import export_lines, import_lines, new_document
+from quanta_tissu.tissdb.reading import read_part
+from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import Session
 from quanta_tissu.tissdb.server.failures import RequestError, error_body, status_of
 from quanta_tissu.tissdb.server.routes.collections import find
@@ -33,7 +36,7 @@ _AT_ONCE = 500
 _LINES: dict[str, Any] = {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
 
 
-@router.post("", status_code=201, openapi_extra=ANY_OBJECT)
+@router.post("", status_code=201, response_model=answers.Written, openapi_extra=ANY_OBJECT)
 def insert(
     session: Writer, collection: str, body: DocumentBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -46,7 +49,25 @@ def insert(
     return _written(written, 201, Location=place)
 
 
-@router.get("/documents/{id:path}")
+@router.get("/documents", response_model=answers.Documents)
+def page(
+    session: Reader,
+    collection: str,
+    after: Annotated[int, Query(ge=0, le=2**62, description="The `next` of the answer before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    newest: Annotated[bool, Query(description="The last that was inserted comes first.")] = False,
+) -> Response:
+    """Some documents, in the order in which they were inserted."""
+    find(session, collection)
+    documents, behind = session.db.read(partial(read_part, session.db, collection, after, limit, newest))
+    return answer({"documents": list(map(document_json, documents)), "next": behind or None})
+
+
+@router.get(
+    "/documents/{id:path}",
+    response_model=answers.Document,
+    responses={304: {"description": "It still has the revision of If-None-Match"}},
+)
 def get(session: Reader, collection: str, id: str, request: Request) -> Response:
     """A document; with `If-None-Match`, only if it has another revision."""
     document = session.collection(collection).get(id)
@@ -59,7 +80,12 @@ def get(session: Reader, collection: str, id: str, request: Request) -> Response
     return answer(document_json(document), ETag=tag)
 
 
-@router.put("/documents/{id:path}", openapi_extra=ANY_OBJECT, responses={201: {"description": "Created"}})
+@router.put(
+    "/documents/{id:path}",
+    response_model=answers.Written,
+    openapi_extra=ANY_OBJECT,
+    responses={201: {"description": "Created", "model": answers.Written}},
+)
 def put(
     session: Writer,
     collection: str,
@@ -90,7 +116,7 @@ def put(
     return _written(written, 200 if there else 201)
 
 
-@router.patch("/documents/{id:path}", openapi_extra=ANY_OBJECT)
+@router.patch("/documents/{id:path}", response_model=answers.Written, openapi_extra=ANY_OBJECT)
 def patch(
     session: Writer,
     collection: str,
@@ -112,7 +138,7 @@ def patch(
     return _written(written)
 
 
-@router.delete("/documents/{id:path}")
+@router.delete("/documents/{id:path}", response_model=answers.Written)
 def delete(
     session: Writer,
     collection: str,
@@ -125,7 +151,7 @@ def delete(
     return answer({"_id": written.id, "_rev": written.revision})
 
 
-@router.post("/_bulk", openapi_extra={"requestBody": {"required": True, **_LINES}})
+@router.post("/_bulk", response_model=answers.Stored, openapi_extra={"requestBody": {"required": True, **_LINES}})
 async def bulk(session: Writer, collection: str, idempotency_key: IdempotencyKey = None) -> Response:
     """Add documents from lines of JSON, as they come.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from quanta_tissu import __version__
+from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import client, server_of
 from quanta_tissu.tissdb.server.failures import RequestError
 from quanta_tissu.tissdb.server.metrics import CONTENT_TYPE
@@ -18,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["service"])
 Client = Annotated[Token, Depends(client)]
 
 
-@router.get("/_health")
+@router.get("/_health", response_model=answers.Health)
 def health(request: Request) -> Response:
     """Whether the server answers, and every database that is open can be read. Needs no token."""
     server = server_of(request)
@@ -48,7 +49,7 @@ def metrics(request: Request, token: Client) -> Response:
     return Response("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
 
 
-@router.get("/_token")
+@router.get("/_token", response_model=answers.Client)
 def token(token: Client) -> Response:
     """Whose token this is, and what it may do."""
     return answer({"name": token.name, "grants": token.grants, "expires": token.expires})
