@@ -6,7 +6,7 @@ engines differ. There is one implementation of documents, indexes, search and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -68,6 +68,9 @@ class TextEngine(Protocol):
 
     def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
         """Words of texts as the index keeps them, and where they stand."""
+
+    def before_undo(self, connection: Connection, kept: Collection[int]) -> None:
+        """A savepoint is about to be undone, at which there were only the indexes of some numbers."""
 
     @property
     def ranker(self) -> str:

@@ -379,6 +379,8 @@ class Collection:
                 for rows in rows_in_pages(connection, info):
                     for row in rows:
                         check_indexable(index, row.value)
+            if kind == "unique":
+                changes.expire(info)  # what is over is in nobody's way
             keeper.create(connection, info, index)
             if kind == "text":
                 for rows in rows_in_pages(connection, info):

@@ -82,6 +82,10 @@ class Catalog:
             known = ", ".join(sorted(self.collections)) or "none yet"
             raise NotFoundError(f"there is no collection {name!r}", hint=f"collections: {known}") from None
 
+    def index_numbers(self) -> set[int]:
+        """Numbers of all indexes."""
+        return {index.number for info in self.collections.values() for index in info.indexes.values()}
+
 
 @dataclass(frozen=True, slots=True)
 class Term:

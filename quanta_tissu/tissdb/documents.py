@@ -223,6 +223,8 @@ class Changes:
         rid, old = self._find(info, id, revision)
         value = new_value(old)
         text = self._checked(info, value)
+        if any(index.kind == "unique" for index in info.indexes.values()):
+            self.expire(info)  # what is over is in nobody's way
         number = self.log_change(action, info.name, id, text)
         document = self.connection.dialect.json_parameter()
         try:

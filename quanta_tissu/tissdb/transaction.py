@@ -49,7 +49,12 @@ class Transaction(Queries):
         mark, catalog = changes.log.mark(), changes.catalog
         try:
             with savepoint(changes.connection, name):
-                yield
+                try:
+                    yield
+                except BaseException:
+                    if changes.connection.in_transaction:
+                        changes.connection.dialect.text.before_undo(changes.connection, catalog.index_numbers())
+                    raise
         except BaseException:
             changes.log.reset(mark)
             changes.catalog = catalog

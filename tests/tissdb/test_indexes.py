@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -100,3 +102,14 @@ def test_quotes_and_marks_in_names_are_only_characters(db):
         collection.insert({name: {"x": 1}})
         with pytest.raises(UniqueError):
             collection.insert({name: {"x": 1}})
+
+
+def test_what_has_expired_is_in_the_way_of_no_unique_value(db):
+    notes = db.collection("notes")
+    over = dt.timedelta(seconds=-1)
+    notes.insert({"n": 1}, id="here")
+    notes.insert({"n": 1}, id="gone", expires=over)
+    notes.create_index("n", kind="unique")
+    notes.insert({"n": 2}, id="gone too", expires=over)
+    notes.patch("here", {"n": 2})
+    assert [entry.id for entry in db.log(collection="notes") if entry.action == "expire"] == ["gone", "gone too"]

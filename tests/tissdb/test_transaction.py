@@ -106,3 +106,20 @@ def test_a_view_stays_at_its_moment(db):
         with pytest.raises(DatabaseError, match="cannot be written"):
             view["a"].insert({})
     assert db["a"]["x"]["n"] == 2
+
+
+def test_an_index_of_words_whose_making_was_undone_leaves_nothing_behind(db):
+    notes = db.collection("notes")
+    notes.insert({"title": "an ant"}, id="a")
+    notes.create_index("title", kind="text")
+    with db.transaction() as transaction:
+        with pytest.raises(RuntimeError), transaction.savepoint():
+            transaction["notes"].create_index("body", kind="text")
+            transaction["notes"].insert({"title": "a bee", "body": "a bee"}, id="b")
+            raise RuntimeError
+        with transaction.savepoint():
+            transaction["notes"].insert({"title": "a cat"}, id="c")
+        transaction["notes"].create_index("body", kind="text")
+    assert list(notes.indexes) == ["title", "body"]
+    assert [hit.document.id for hit in notes.search("bee cat", text_index="title")] == ["c"]
+    assert db.check() == []

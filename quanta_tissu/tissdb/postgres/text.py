@@ -191,6 +191,9 @@ class PostgresText:
         stems = self._stemmed(connection, index, (word for text in found for _, words in text for word in words))
         return [[Token(*span, stems[word]) for span, words in text for word in words] for text in found]
 
+    def before_undo(self, connection: Connection, kept: Collection[int]) -> None:
+        """As `TextEngine`: the server undoes all."""
+
     def rids(self, index: Index) -> str:
         """As `TextEngine`."""
         return f"SELECT rid FROM {table(index)}"

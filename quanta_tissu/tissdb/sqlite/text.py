@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -100,6 +100,17 @@ class SqliteText:
                     place[at] = number
                 out.append([Token(place[start], place[end], stem) for start, end, stem in found])
         return out
+
+    def before_undo(self, connection: Connection, kept: Collection[int]) -> None:
+        """As `TextEngine`: SQLite would keep a table whose making is undone in mind, and fail at all that follows.
+
+        So it is dropped before. (FTS5 writes at each savepoint what it has collected, here into what is gone.)
+        """
+        names = {f"t_{number}" for number in kept}
+        made = "SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE %'"
+        for (name,) in connection.rows(made):
+            if name not in names:
+                connection.run(f"DROP TABLE {name}")
 
     def rids(self, index: Index) -> str:
         """As `TextEngine`: FTS5 keeps the length of every document."""
