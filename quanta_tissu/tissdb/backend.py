@@ -6,7 +6,7 @@ engines differ. There is one implementation of documents, indexes, search and th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -107,6 +107,15 @@ class VectorEngine(Protocol):
 
     def rids(self, index: Index) -> str:
         """A query for the rows of all documents that it knows."""
+
+    def rids_since(self, connection: Connection, index: Index, since: int) -> NDArray[np.int64]:
+        """Rows that are new or have another vector after the change with a number."""
+
+    def keep(self, connection: Connection, index: Index, parts: Mapping[str, bytes]) -> None:
+        """Keep how the vectors are divided into areas, instead of what was kept before."""
+
+    def kept(self, connection: Connection, index: Index) -> dict[str, bytes]:
+        """What `keep` was given last."""
 
     def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[Any]]:
         """Vectors of the rows from one to another."""

@@ -102,13 +102,21 @@ def add_index(
     if name in info.indexes:
         raise ConflictError(f"collection {info.name!r} has an index {name!r} already", hint="drop it first")
     index = Index(_next_number(connection, "_indexes"), name, kind, tuple(paths), options)
-    said = asdict(index)
-    definition = json.dumps({key: said[key] for key in ("kind", "paths", "options")}, sort_keys=True)
     connection.run(
         "INSERT INTO _indexes (number, collection, name, definition) VALUES (?, ?, ?, ?)",
-        (index.number, info.number, name, definition),
+        (index.number, info.number, name, _definition(index)),
     )
     return index
+
+
+def change_index(connection: Connection, index: Index) -> None:
+    """Store other options of an index."""
+    connection.run("UPDATE _indexes SET definition = ? WHERE number = ?", (_definition(index), index.number))
+
+
+def _definition(index: Index) -> str:
+    said = asdict(index)
+    return json.dumps({key: said[key] for key in ("kind", "paths", "options")}, sort_keys=True)
 
 
 def remove_index(connection: Connection, index: Index) -> None:

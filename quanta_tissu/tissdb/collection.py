@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Catalog, Index, IndexKind
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
 from quanta_tissu.tissdb.documents import Changes, Document, NewDocument, Vectors, Written, now
 from quanta_tissu.tissdb.finding import Hit, Reranker, find
 from quanta_tissu.tissdb.ids import check_id, new_id
@@ -23,8 +25,10 @@ from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.reading import read_document, read_page, read_page_with_vectors, rows_in_pages
 from quanta_tissu.tissdb.scope import Scope
+from quanta_tissu.tissdb.search.areas import Division
 from quanta_tissu.tissdb.search.hybrid import Fusion, Request
 from quanta_tissu.tissdb.search.query import Need
+from quanta_tissu.tissdb.search.tuning import Tuning, tune, tuned_options
 from quanta_tissu.tissdb.tissql.parameters import Parameters
 from quanta_tissu.tissdb.values import Value
 
@@ -389,6 +393,52 @@ class Collection:
             changes.catalog_changed()
 
         self._scope.write(work)
+
+    def tune_index(self, name: str, *, recall: float = 0.95, k: int = 10, queries: Any = None) -> Tuning:
+        """Search an index of vectors approximately, if its own vectors show that it is faster and finds enough.
+
+        What is measured is kept with the index. Where it is not reached, or not faster, searches stay exact, and
+        the result says why. Vectors that come later are searched exactly beside; after many, tune again.
+
+        Args:
+            name: Its name.
+            recall: The share of the k nearest that is to be found, with 95 % certainty for queries like these; 1:
+                search exactly again.
+            k: How many nearest.
+            queries: Vectors to look for, some hundreds; by default stored ones.
+
+        Raises:
+            NotFoundError: There is no such index.
+            DatabaseError: It is none of vectors, or `recall` or `k` cannot be.
+            InvalidDocumentError: A query is no vector of this index.
+        """
+
+        def measure(connection: Connection, catalog: Catalog) -> tuple[Tuning, Division | None, int]:
+            index = self._vector_index(self._scope.find(connection, catalog, self.name), name)
+            seq = read_head(connection).seq
+            return *tune(connection, index, self._scope.vector_cache(index), seq, recall, k, queries), seq
+
+        tuning, division, seq = self._scope.read(measure, one_state=True)
+
+        def work(changes: Changes) -> None:
+            info = changes.collection(self.name)
+            index = self._vector_index(info, name)
+            if division is not None:
+                changes.connection.dialect.vectors.keep(changes.connection, index, division.to_bytes())
+            catalogs.change_index(changes.connection, replace(index, options=tuned_options(index, tuning, seq)))
+            changes.log_change("tune index", info.name, detail=f'{{"index":"{name}"}}')
+            changes.catalog_changed()
+
+        self._scope.write(work)
+        return tuning
+
+    def _vector_index(self, info: CollectionInfo | None, name: str) -> Index:
+        index = None if info is None else info.indexes.get(name)
+        if index is None:
+            raise NotFoundError(f"collection {self.name!r} has no index {name!r}")
+        if index.kind != "vector":
+            raise DatabaseError(f"{name!r} is a {index.kind} index", hint="indexes of vectors are tuned")
+        return index
 
     def drop_index(self, name: str) -> None:
         """Remove an index; the documents stay.

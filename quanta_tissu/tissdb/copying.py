@@ -116,7 +116,7 @@ class _Summary:
     def add_collection(self, info: CollectionInfo) -> None:
         self._collections += 1
         self._indexes += len(info.indexes)
-        indexes = [[index.name, index.kind, index.paths, index.options] for index in _in_order(info)]
+        indexes = [[index.name, index.kind, index.paths, _options(index)] for index in _in_order(info)]
         self._hash.update(_hashed(json.dumps([info.name, info.settings, indexes], sort_keys=True).encode()))
 
     def add_document(self, document: Document, vectors: dict[str, NDArray[np.float32]]) -> None:
@@ -167,15 +167,19 @@ def _in_order(info: CollectionInfo) -> list[Index]:
     return sorted(info.indexes.values(), key=lambda index: index.number)
 
 
+def _options(index: Index) -> dict[str, Any]:
+    """As they were given: what tuning has measured holds for one database."""
+    return {name: value for name, value in index.options.items() if name != "tuned"}
+
+
 def _copy_collection(
     view: View, info: CollectionInfo, target: Database, sent: _Summary, progress: Callable[[int], None]
 ) -> None:
     sent.add_collection(info)
     new = target.create_collection(info.name)
     for index in _in_order(info):
-        options: dict[str, Any] = index.options
         fields = [path_text(path) for path in index.paths]
-        new.create_index(index.name, fields=fields or None, kind=index.kind, **options)
+        new.create_index(index.name, fields=fields or None, kind=index.kind, **_options(index))
     documents = _documents(view[info.name], sent)
     while batch := list(islice(documents, _AT_ONCE)):
         new.insert_many(batch)

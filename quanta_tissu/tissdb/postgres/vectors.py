@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class PostgresVectors:
         """As `VectorEngine`."""
         connection.run(f"DROP TABLE {table(index)}")
         connection.run(f"DROP TABLE {table(index)}_gone")
+        connection.run(f"DROP TABLE IF EXISTS {table(index)}_areas")
 
     def store(
         self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
@@ -116,6 +117,24 @@ class PostgresVectors:
             seq, rid, _ = rows[-1]
             if len(rows) < _PAGE:
                 return
+
+    def rids_since(self, connection: Connection, index: Index, since: int) -> NDArray[np.int64]:
+        """As `VectorEngine`."""
+        rows = connection.rows(f"SELECT rid FROM {table(index)} WHERE seq > ?", (since,))
+        return np.array([rid for (rid,) in rows], np.int64)
+
+    def keep(self, connection: Connection, index: Index, parts: Mapping[str, bytes]) -> None:
+        """As `VectorEngine`."""
+        connection.run(
+            f"CREATE TABLE IF NOT EXISTS {table(index)}_areas (name text PRIMARY KEY, part bytea NOT NULL)"
+        )
+        connection.run(f"DELETE FROM {table(index)}_areas")
+        connection.run_many(f"INSERT INTO {table(index)}_areas (name, part) VALUES (?, ?)", parts.items())
+
+    def kept(self, connection: Connection, index: Index) -> dict[str, bytes]:
+        """As `VectorEngine`."""
+        rows = connection.rows(f"SELECT name, part FROM {table(index)}_areas")
+        return {name: bytes(part) for name, part in rows}
 
     def rids(self, index: Index) -> str:
         """As `VectorEngine`."""

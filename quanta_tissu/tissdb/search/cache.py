@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.codes import storage_of
 from quanta_tissu.tissdb.definitions import Index
+from quanta_tissu.tissdb.search.areas import Areas, Division
 from quanta_tissu.tissdb.search.nearest import Snapshot, columns_of
 
 _MOST_GONE = 0.2
@@ -45,17 +46,23 @@ class VectorCache:
         self._rids: NDArray[np.int64] = np.empty(0, np.int64)
         self._gone = _NOWHERE
         self._columns: dict[str, NDArray[Any]] = {}
+        self._forget_areas()
 
-    def at(self, connection: Connection, seq: int) -> Snapshot:
+    def _forget_areas(self) -> None:
+        self._tuned: dict[str, Any] | None = None
+        self._areas: Areas | None = None
+
+    def at(self, connection: Connection, seq: int, tuned: dict[str, Any] | None = None) -> Snapshot:
         """The vectors as a reader sees them.
 
         Args:
             connection: The reader's, which sees one state throughout.
             seq: The number of the log's last entry in that state.
+            tuned: What tuning has found for the index: then they come with their areas.
         """
         with self._lock:
             if seq < self._seq:  # a view of an earlier state, which the cache has left behind
-                return VectorCache(self._index).at(connection, seq)
+                return VectorCache(self._index).at(connection, seq, tuned)
             if seq > self._seq:
                 try:
                     self._catch_up(connection)
@@ -64,6 +71,8 @@ class VectorCache:
                     self._seq = -1
                     raise
                 self._seq = seq
+            if tuned is not None and tuned != self._tuned and self._count:
+                self._divide(connection, tuned)
             return Snapshot(
                 self._storage,
                 self._dimension,
@@ -71,7 +80,17 @@ class VectorCache:
                 self._gone,
                 self._longest,
                 {name: column[: self._count] for name, column in self._columns.items()},
+                None if tuned is None else self._areas,
             )
+
+    def _divide(self, connection: Connection, tuned: dict[str, Any]) -> None:
+        engine = connection.dialect.vectors
+        division = Division.from_bytes(engine.kept(connection, self._index), self._dimension)
+        fresh = engine.rids_since(connection, self._index, tuned["seq"])
+        order, starts = division.order(self._rids[: self._count], fresh)
+        self._move(order, len(self._rids))
+        self._gone = np.flatnonzero(np.isin(order, self._gone))
+        self._tuned, self._areas = tuned, Areas(division.centres, starts, tuned["look_at"])
 
     def _catch_up(self, connection: Connection) -> None:
         engine = connection.dialect.vectors
@@ -108,14 +127,23 @@ class VectorCache:
             return
         left = self._count - len(self._gone)
         room = left + count + (left + count) // 4 if self._count else count
-        there = np.delete(np.arange(self._count), self._gone) if len(self._gone) else slice(self._count)
+        moved = bool(len(self._gone))
+        self._move(np.delete(np.arange(self._count), self._gone) if moved else slice(self._count), room)
+        self._count, self._gone = left, _NOWHERE
+        if moved:
+            self._forget_areas()
+
+    def _move(self, places: NDArray[np.int64] | slice, room: int) -> None:
+        """Copy what stands at some places to new arrays; earlier snapshots keep the old ones."""
 
         def moved(old: NDArray[Any]) -> NDArray[Any]:
             new = np.empty((room, *old.shape[1:]), old.dtype)
-            new[:left] = old[there]
+            if isinstance(places, slice):
+                new[places] = old[places]
+            else:
+                np.take(old, places, axis=0, out=new[: len(places)], mode="clip")  # without a copy in between
             return new
 
         self._rids = moved(self._rids)
         for name in self._columns:
             self._columns[name] = moved(self._columns[name])
-        self._count, self._gone = left, _NOWHERE

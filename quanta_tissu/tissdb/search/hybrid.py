@@ -144,7 +144,7 @@ def _by_nearness(
         rows = connection.rows(request.only.sql, request.only.parameters)
         allowed = np.array([rid for (rid,) in rows], np.int64)
     metric = index.options["metric"]
-    snapshot = cache_of(index).at(connection, seq)
+    snapshot = cache_of(index).at(connection, seq, index.options.get("tuned"))
     found = nearest(snapshot, checked(index, request.vector), metric, limit, allowed)
     return [(rid, Leg(rank, score, metric)) for rank, (rid, score) in enumerate(found, 1)]
 

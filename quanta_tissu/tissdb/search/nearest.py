@@ -15,17 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.tissdb import codes
+from quanta_tissu.tissdb.search.areas import Areas
 
 _MANY = 4_000_000
-"""Numbers from which on estimating first is worth it: 10,000 vectors of 384 dimensions."""
+"""Numbers in memory from which on it is worth loading the kernels that estimate: 10,000 vectors of 384."""
 
-_FEW = 8
-"""One in so many vectors allowed: these are computed without estimating all."""
+_FEW = 400_000
+"""Numbers to look at that are computed as fast as they are estimated: 1,000 vectors of 384 dimensions."""
 
 _AT_ONCE = 4096
 """Vectors that are computed at once."""
 
 _EPSILON = 2.0**-24
+
+_ORDINARY = (2.0**-40, 2.0**40)
+"""Lengths between which float32 is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Snapshot:
         columns: By name: `bits` (n, bytes) of `bit`; `codes` (n, dimension) and `scales` (n) of the others, in 8
             bits; and of `float32` also `vectors` (n, dimension), and `errors` (n): how far 8 bits are from them.
             `squares` (n): the squared lengths.
+        areas: How they are divided, if a search is to look at near areas only.
     """
 
     storage: str
@@ -49,6 +54,7 @@ class Snapshot:
     gone: NDArray[np.int64]
     longest: float
     columns: Mapping[str, NDArray[Any]]
+    areas: Areas | None = None
 
     def vectors(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors (m, dimension) at some places."""
@@ -100,20 +106,18 @@ def nearest(
     Returns:
         Rows and scores: the cosine, the product, or minus the distance.
     """
-    barred = snapshot.gone
-    if allowed is not None:
-        suits = np.isin(snapshot.rids, allowed)
-        suits[barred] = False
-        barred = np.flatnonzero(~suits)
     total = len(snapshot.rids)
-    left = total - len(barred)
-    if left == 0:
+    places = _among(snapshot, query, metric, k, allowed)
+    count = total if places is None else len(places)
+    if count == 0:
         return []
-    if k < left and total * snapshot.dimension >= _MANY and left > total // _FEW:
-        places = _possible(snapshot, query, metric, k, barred)
-    else:
-        places = np.delete(np.arange(total), barred)
-    scores = _scores(snapshot, query, metric, places)
+    ordinary = _ordinary(snapshot, query)
+    many = total * snapshot.dimension >= _MANY and count * snapshot.dimension >= _FEW
+    if k < count and many and ordinary:
+        places = _possible(snapshot, query, metric, k, places)
+    elif places is None:
+        places = np.arange(total)
+    scores = _scores(snapshot, query, metric, places, np.float32 if ordinary else np.float64)
     if k < len(scores):
         edge = np.partition(scores, len(scores) - k)[len(scores) - k]
         best = np.flatnonzero(scores >= edge)
@@ -123,52 +127,81 @@ def nearest(
     return list(zip(rids[order].tolist(), scores[order].tolist(), strict=True))
 
 
+def _among(
+    snapshot: Snapshot, query: NDArray[np.float32], metric: str, k: int, allowed: NDArray[np.int64] | None
+) -> NDArray[np.int64] | None:
+    """The places where to look; None for all."""
+    total = len(snapshot.rids)
+    suits = None
+    if allowed is not None:
+        suits = np.isin(snapshot.rids, allowed)
+        suits[snapshot.gone] = False
+    elif len(snapshot.gone):
+        suits = np.ones(total, np.bool_)
+        suits[snapshot.gone] = False
+    if snapshot.areas is not None:
+        return snapshot.areas.near(query, metric, k, total, suits)
+    return None if suits is None else np.flatnonzero(suits)
+
+
+def _ordinary(snapshot: Snapshot, query: NDArray[np.float32]) -> bool:
+    """Whether neither squares nor what rounding takes away leave the range of float32, as the bounds assume."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    least, most = _ORDINARY
+    return least < snapshot.longest < most and (length == 0 or least < length < most)
+
+
 def _scores(
-    snapshot: Snapshot, query: NDArray[np.float32], metric: str, places: NDArray[np.int64]
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    metric: str,
+    places: NDArray[np.int64],
+    kind: type[np.floating[Any]],
 ) -> NDArray[np.float64]:
     """Scores of vectors. Equal ones score equally, unlike in BLAS, which adds numbers as their place decides."""
     parts = []
     for start in range(0, len(places), _AT_ONCE):
-        vectors = snapshot.vectors(places[start : start + _AT_ONCE])
+        vectors = snapshot.vectors(places[start : start + _AT_ONCE]).astype(kind, copy=False)
         if metric == "l2":
             vectors = vectors - query
             parts.append(-np.sqrt(np.einsum("nd,nd->n", vectors, vectors)))
         else:
-            parts.append(np.einsum("nd,d->n", vectors, query))
+            parts.append(np.einsum("nd,d->n", vectors, query.astype(kind, copy=False)))
     return np.concatenate(parts).astype(np.float64)
 
 
 def _possible(
-    snapshot: Snapshot, query: NDArray[np.float32], metric: str, k: int, barred: NDArray[np.int64]
+    snapshot: Snapshot, query: NDArray[np.float32], metric: str, k: int, places: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    """The places of all vectors that may be among the k nearest."""
+    """Of some places, or all, those whose vectors may be among the k nearest."""
     from quanta_tissu.tissdb.search.kernels import products_of_bits, products_of_bytes
+
+    def chosen(name: str) -> NDArray[Any]:
+        return columns[name] if places is None else columns[name][places]
 
     columns, dimension = snapshot.columns, snapshot.dimension
     length = float(np.linalg.norm(query.astype(np.float64)))
     slack = 4 * dimension * _EPSILON * length * snapshot.longest  # what sums of floats are wrong by
     if snapshot.storage == "bit":
-        values = products_of_bits(columns["bits"], query / np.sqrt(np.float32(dimension)))
+        values = products_of_bits(chosen("bits"), query / np.sqrt(np.float32(dimension)))
     else:
         short, scale = _shortened(query)
-        values = products_of_bytes(columns["codes"], columns["scales"], short)
+        values = products_of_bytes(columns["codes"], columns["scales"], short, places)
         values *= np.float32(scale)
         slack += float(np.linalg.norm(query - short * np.float64(scale))) * snapshot.longest
     if metric == "l2":
         # |q - x|² = |q|² - (2 qx - |x|²): the last is what is to be large.
         values *= 2
-        values -= columns["squares"]
+        values -= chosen("squares")
         slack = 2 * slack + 4 * dimension * _EPSILON * snapshot.longest**2 + 2 * _rounding_of_l2(query, snapshot)
-    values[barred] = -np.inf
-    errors = columns.get("errors")
-    if errors is None:
+    if "errors" not in columns:
         least, most = values - np.float32(slack), values + np.float32(slack)
     else:
-        bounds = errors * np.float32((2 if metric == "l2" else 1) * length) + np.float32(slack)
+        bounds = chosen("errors") * np.float32((2 if metric == "l2" else 1) * length) + np.float32(slack)
         least, most = values - bounds, values + bounds
     edge = np.partition(least, len(least) - k)[len(least) - k]
     possible = np.flatnonzero(most >= edge)
-    return possible if np.isfinite(edge) else np.setdiff1d(possible, barred)
+    return possible if places is None else places[possible]
 
 
 def _rounding_of_l2(query: NDArray[np.float32], snapshot: Snapshot) -> float:
