@@ -37,11 +37,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Keep": {
         "db": ("db", "Keep documents, query and search them, and see who changed what."),
-        "kb": ("kb", "Ask files: passages found by words and meaning, answers with citations."),
+        "kb": ("kb", "Ask files: passages by words and meaning, answers with citations."),
         "memory": ("memory", "Remember for agents: conversations, facts, skills."),
     },
     "Let a model act": {
-        "lang": ("lang", "Check scripts of TissLang (.tiss), and explain what is wrong with them."),
+        "lang": ("lang", "Check and format scripts of TissLang (.tiss), and explain what is wrong with them."),
     },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),

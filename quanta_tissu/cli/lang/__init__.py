@@ -6,20 +6,22 @@ import click
 
 from quanta_tissu.cli.lang.check import command as check_command
 from quanta_tissu.cli.lang.explain import command as explain_command
+from quanta_tissu.cli.lang.fmt import command as fmt_command
 
 
 @click.group("lang")
 def command() -> None:
-    """Check scripts of TissLang (.tiss), and explain what is wrong with them.
+    """Check and format scripts of TissLang (.tiss), and explain what is wrong with them.
 
     \b
     Examples:
       tissu lang check plan.tiss
       tissu lang check --format github workflows/
+      tissu lang fmt plan.tiss
       tissu lang explain E010
       tissu lang explain RETRY
     """
 
 
-for _command in (check_command, explain_command):
+for _command in (check_command, explain_command, fmt_command):
     command.add_command(_command)

@@ -59,7 +59,10 @@ def parse(source: SourceFile) -> Script:
     Returns:
         What was read, and what is wrong; whatever the text is, nothing is raised.
     """
-    return _Parser(source).script()
+    script = _Parser(source, guess=False).script()
+    if any(one.code in ("E006", "E007") for one in script.diagnostics):
+        return _Parser(source, guess=True).script()
+    return script
 
 
 class _Open:
@@ -74,8 +77,16 @@ class _Open:
 
 
 class _Parser:
-    def __init__(self, source: SourceFile) -> None:
+    """Reads one script.
+
+    Args:
+        source: Its text.
+        guess: Whether braces do not agree, so that indentation has to tell which blocks were meant to end.
+    """
+
+    def __init__(self, source: SourceFile, guess: bool) -> None:
         self._source = source
+        self._guess = guess
         self._reader = Reader(source)
         self._expressions = ExpressionParser(self._reader)
         self._open: list[_Open] = []
@@ -151,7 +162,12 @@ class _Parser:
 
     def _block_seems_over(self, token: Token) -> bool:
         """Whether the brace that ends the innermost block is missing, as indentation shows."""
-        if not self._open or token.text not in _TELLING or not self._reader.first_on_line(token):
+        if (
+            not self._guess
+            or not self._open
+            or token.text not in _TELLING
+            or not self._reader.first_on_line(token)
+        ):
             return False
         innermost = self._open[-1]
         indent = self._reader.indent(token.start)
@@ -484,7 +500,7 @@ class _Parser:
 
     def _belongs_further_out(self, token: Token, owner: Token) -> bool:
         """Whether a brace ends, by its indentation, a block around the one that is being ended."""
-        if not self._reader.first_on_line(token):
+        if not self._guess or not self._reader.first_on_line(token):
             return False
         indent = self._reader.indent(token.start)
         return indent < self._reader.indent(owner.start) and any(one.indent == indent for one in self._open)

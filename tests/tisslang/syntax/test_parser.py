@@ -214,3 +214,8 @@ TASK "t" {
     }
 }
 """
+
+
+def test_indentation_means_nothing_where_braces_agree():
+    assert len(read('TASK "t" {\nSTEP "a" {\nLOG 1\n}\nSTEP "b" {\n}\n}\n')[0].body) == 2
+    assert len(read('    STEP "a" {\n  LOG 1\n}\nSTEP "b" {\n    LOG 2\n        }')) == 2
