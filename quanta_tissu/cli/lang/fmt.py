@@ -21,7 +21,8 @@ def command(paths: Sequence[str], check: bool, show: bool) -> None:
     """Write scripts in the one way in which they are written.
 
     Only blanks and ends of lines change: comments stay, heredocs keep every byte, and each script is read again
-    to prove it before it is written. A script with errors is left as it is. Standard input (-) goes to standard output.
+    to prove it before it is written. A script with errors is left as it is. Standard input (-) goes to
+    standard output.
 
     \b
     Examples:
