@@ -41,7 +41,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "memory": ("memory", "Remember for agents: conversations, facts, skills."),
     },
     "Let a model act": {
-        "lang": ("lang", "Check and format scripts of TissLang (.tiss), and explain what is wrong with them."),
+        "lang": ("lang", "Check, format and explain scripts of TissLang (.tiss)."),
     },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),

@@ -11,7 +11,7 @@ from quanta_tissu.cli.lang.fmt import command as fmt_command
 
 @click.group("lang")
 def command() -> None:
-    """Check and format scripts of TissLang (.tiss), and explain what is wrong with them.
+    """Check, format and explain scripts of TissLang (.tiss).
 
     \b
     Examples:
