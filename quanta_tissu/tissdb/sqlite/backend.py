@@ -12,6 +12,7 @@ from quanta_tissu.errors import DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
+from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
 
@@ -55,6 +56,7 @@ class SqliteBackend:
         self.path = path
         self.url = str(path)
         self._durable, self._busy_timeout, self._vfs = durable, busy_timeout, vfs
+        self._postings: dict[int, PostingsCache] = {}
         self._maintenance = threading.Lock()
         self._checkpointer: SqliteConnection | None = None
         if not path.exists():
@@ -64,7 +66,10 @@ class SqliteBackend:
 
     def connect(self, *, write: bool) -> SqliteConnection:
         """As `Backend`."""
-        return self._connect(write=write, busy_timeout=self._busy_timeout)
+        connection = self._connect(write=write, busy_timeout=self._busy_timeout)
+        if not write:
+            connection.postings = self._postings
+        return connection
 
     def _connect(self, *, write: bool, busy_timeout: float) -> SqliteConnection:
         return SqliteConnection(

@@ -12,6 +12,7 @@ from quanta_tissu.errors import BusyError, CorruptionError, DatabaseError, Stora
 from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
 from quanta_tissu.tissdb.sqlite.functions import register
+from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 
 OLDEST = (3, 51, 3)
 """SQLite before this could lose committed writes when a log was reset during a checkpoint."""
@@ -37,6 +38,7 @@ class SqliteConnection:
         self, path: str, *, write: bool, durable: bool = True, busy_timeout: float = 10.0, vfs: str | None = None
     ) -> None:
         self.failed_row = 0
+        self.postings: dict[int, PostingsCache] | None = None  # by index, shared by readers of a backend
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         with _in_our_words():
             self._connection = apsw.Connection(

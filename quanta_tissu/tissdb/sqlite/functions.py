@@ -1,4 +1,4 @@
-"""Functions that TissQL needs in SQLite, and that SQLite does otherwise: sums that do not depend on the order."""
+"""Functions that SQLite lacks: sums that do not depend on the order, for TissQL, and counts for search."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from quanta_tissu.tissdb import meaning
+from quanta_tissu.tissdb.sqlite.postings import count_in_document
 from quanta_tissu.tissdb.values import decode_json, text_of
 
 
@@ -67,3 +68,4 @@ def register(connection: apsw.Connection) -> None:
     connection.create_aggregate_function("tissql_avg", _aggregate(_Sums.average), 1)
     connection.create_aggregate_function("tissql_stddev", _aggregate(_Sums.deviation, squares=True), 1)
     connection.create_scalar_function("tissql_shift", _shift, 3, deterministic=True)
+    connection.register_fts5_function("tissdb_count", count_in_document)

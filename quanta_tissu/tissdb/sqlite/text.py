@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import apsw
+import numpy as np
 
 from quanta_tissu.tissdb.backend import Connection, Token
 from quanta_tissu.tissdb.definitions import Filter, Index, Term, TextQuery
+from quanta_tissu.tissdb.sqlite.bm25 import best
+from quanta_tissu.tissdb.sqlite.postings import Documents, PostingsCache, totals
 
 MOST_TERMS = 16
 """Words of a query that count: the rarest."""
 
 
-class _Raw(Protocol):
+class _Sqlite(Protocol):
     @property
     def raw(self) -> apsw.Connection: ...
+
+    @property
+    def postings(self) -> dict[int, PostingsCache] | None: ...
 
 
 class SqliteText:
@@ -30,10 +36,12 @@ class SqliteText:
             f"CREATE VIRTUAL TABLE {table(index)} USING fts5"
             f"({columns}, content='', contentless_delete=1, tokenize='{' '.join(_tokenizer(index))}')"
         )
+        _note_removals(connection, index)
 
     def drop(self, connection: Connection, index: Index) -> None:
         """As `TextEngine`."""
         connection.run(f"DROP TABLE {table(index)}")
+        connection.run(f"DROP TABLE IF EXISTS {table(index)}_gone")
 
     def insert(self, connection: Connection, index: Index, rows: Sequence[tuple[int, Sequence[str]]]) -> None:
         """As `TextEngine`."""
@@ -45,8 +53,10 @@ class SqliteText:
         )
 
     def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:
-        """As `TextEngine`."""
+        """As `TextEngine`; postings in memory learn from a table which documents they are."""
         connection.run_many(f"DELETE FROM {table(index)} WHERE rowid = ?", ((rid,) for rid in rids))
+        _note_removals(connection, index)
+        connection.run_many(f"INSERT INTO {table(index)}_gone (rid) VALUES (?)", ((rid,) for rid in rids))
 
     @property
     def ranker(self) -> str:
@@ -58,11 +68,21 @@ class SqliteText:
     ) -> list[tuple[int, float]]:
         """As `TextEngine`.
 
-        A word that more than half of the documents have tells them apart by nothing (BM25 gives it 0.000001), and
-        makes FTS5 rank them all. So it is left out, unless too few are found without it. Of very many words only
-        the rarest count.
+        FTS5 looks up and ranks every document that has one of the words, which takes long where words are common.
+        From the second search of a process on postings in memory do it, with the same result to the bit. FTS5
+        itself answers the first one, those in the writer's transaction, and those of states that the memory has
+        left behind.
+
+        A word that more than half of the documents have tells them apart by nothing (BM25 gives it 0.000001). So
+        it is left out, unless too few are found without it. Of very many words only the rarest count.
         """
-        telling = _telling(connection, index, query)
+        cache = _cache(connection, index)
+        documents = cache.at(connection) if cache is not None else None
+        if cache is not None and documents is not None:
+            found = _from_memory(connection, cache, documents, query, limit, only)
+            if found is not None:
+                return found
+        telling = _telling_here(connection, index, query)
         found = self._search(connection, index, telling, limit, only)
         if len(found) < limit and telling != query:
             found = self._search(connection, index, query, limit, only)
@@ -85,7 +105,7 @@ class SqliteText:
     def tokens(self, connection: Connection, index: Index, texts: Sequence[str]) -> list[list[Token]]:
         """As `TextEngine`: FTS5's own tokenizer says it."""
         name, *arguments = _tokenizer(index)
-        split = cast(_Raw, connection).raw.fts5_tokenizer(name, arguments)
+        split = cast(_Sqlite, connection).raw.fts5_tokenizer(name, arguments)
         out = []
         for text in texts:
             data = text.encode()
@@ -122,32 +142,76 @@ def _tokenizer(index: Index) -> list[str]:
     return ["porter", *words] if index.options.get("stemming", True) else words
 
 
-def _telling(connection: Connection, index: Index, query: TextQuery) -> TextQuery:
-    """A query without the wanted words that most documents have, and of many words with the rarest."""
-    if query.required or len(query.wanted) < 2:
-        return query
+def _note_removals(connection: Connection, index: Index) -> None:
+    """Have the table of what was removed; files of earlier versions have none."""
+    connection.run(
+        f"CREATE TABLE IF NOT EXISTS {table(index)}_gone (number INTEGER PRIMARY KEY, rid INTEGER NOT NULL) STRICT"
+    )
+
+
+def _cache(connection: Connection, index: Index) -> PostingsCache | None:
+    """Postings of an index that readers of this process share; None where FTS5 must answer."""
+    shared = cast(_Sqlite, connection).postings
+    if shared is None or not connection.in_transaction:
+        return None
+    found = shared.get(index.number)
+    if found is None and connection.dialect.has_tables(connection, f"{table(index)}_gone"):
+        found = shared.setdefault(index.number, PostingsCache(index, table(index), _term))
+    return found
+
+
+def _from_memory(
+    connection: Connection,
+    cache: PostingsCache,
+    documents: Documents,
+    query: TextQuery,
+    limit: int,
+    only: Filter | None,
+) -> list[tuple[int, float]] | None:
+    """As `SqliteText.search`; None if another reader has moved the memory on to a later state meanwhile."""
+    counts = {term: cache.count(connection, documents, term) for term in _told_apart(query)}
+    known = {term: count for term, count in counts.items() if count is not None}
+    if len(known) < len(counts):
+        return None
+    allowed = None
+    if only is not None:
+        rows = connection.rows(only.sql, only.parameters)
+        allowed = documents.places(np.fromiter((rid for (rid,) in rows), np.int64, len(rows)))
+    telling = _telling(query, documents.count, known)
+    for asked in (telling, query):
+        lists = cache.lists(connection, documents, (*asked.wanted, *asked.required, *asked.excluded))
+        if lists is None:
+            return None
+        places, scores = best(asked, lists, documents.norms, documents.count, limit, allowed)
+        if len(places) == limit or asked == query:
+            break
+    return list(zip(documents.rids[places].tolist(), scores.tolist(), strict=True))
+
+
+def _telling_here(connection: Connection, index: Index, query: TextQuery) -> TextQuery:
+    """As `_telling`, counted by FTS5."""
     name = table(index)
-    [(averages,)] = connection.rows(f"SELECT block FROM {name}_data WHERE id = 1")
-    total = first_number(averages)
     counts = {
         term: connection.rows(f"SELECT count(*) FROM {name} WHERE {name} MATCH ?", (_term(term),))[0][0]
-        for term in query.wanted
+        for term in _told_apart(query)
     }
-    telling = [term for term in query.wanted if 2 * counts[term] <= total]
+    if not counts:
+        return query
+    return _telling(query, totals(connection, name)[0], counts)
+
+
+def _told_apart(query: TextQuery) -> tuple[Term, ...]:
+    """Terms of a query that may be left out."""
+    return query.wanted if not query.required and len(query.wanted) > 1 else ()
+
+
+def _telling(query: TextQuery, total: int, counts: Mapping[Term, int]) -> TextQuery:
+    """A query without the wanted words that most documents have, and of many words with the rarest."""
+    telling = [term for term in counts if 2 * counts[term] <= total]
     if len(telling) > MOST_TERMS:
         rarest = set(sorted(telling, key=lambda term: counts[term])[:MOST_TERMS])
         telling = [term for term in telling if term in rarest]
     return replace(query, wanted=tuple(telling)) if telling else query
-
-
-def first_number(record: bytes) -> int:
-    """The number of documents, which begins FTS5's record of averages: seven bits a byte, high ones first."""
-    number = 0
-    for byte in record:
-        number = number << 7 | byte & 127
-        if byte < 128:
-            break
-    return number
 
 
 def expression(query: TextQuery) -> str:

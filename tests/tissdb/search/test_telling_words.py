@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.tissdb.search.query import parse_query
-from quanta_tissu.tissdb.sqlite.text import MOST_TERMS, SqliteText, first_number
+from quanta_tissu.tissdb.sqlite.text import MOST_TERMS, SqliteText
 
 WORDS = ["the", "of", "a", "fox", "dog", "sea", "sun", "run", "odd", "ant"]
 WEIGHTS = [30, 20, 15, 5, 5, 3, 3, 2, 1, 1]
@@ -57,15 +57,3 @@ def test_of_many_words_the_rarest_count(db):
     assert found[0].document.id == "0"
     assert len(found) == 3
     assert MOST_TERMS < 40
-
-
-@pytest.mark.parametrize("count", [1, 127, 128, 300])
-def test_the_number_of_documents_is_read_as_fts5_writes_it(tmp_path, count):
-    with tissdb.open(tmp_path / "test.db") as db:
-        db["a"].create_index("text", kind="text")
-        db["a"].insert_many({"text": "fox and dog"} for _ in range(count))
-        [index] = db["a"].indexes.values()
-        [(record,)] = db.read_connection(
-            lambda connection: connection.rows(f"SELECT block FROM t_{index.number}_data WHERE id = 1")
-        )
-    assert first_number(record) == count
