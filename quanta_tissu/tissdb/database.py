@@ -265,6 +265,11 @@ class Database(Queries):
     def size(self) -> int:
         """Bytes on disk."""
         return self._backend.size()
+    @property
+    def writes_waiting(self) -> int:
+        """Writes of this process that wait for the writer, about."""
+        return self._writer.waiting
+
 
     def log(self, since: int = 0, *, collection: str | None = None) -> Iterator[Entry]:
         """Entries of the log with numbers above one: every change, and every action that was refused.

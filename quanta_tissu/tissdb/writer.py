@@ -143,6 +143,11 @@ class Writer:
         self._put(_Piece(work, argument, answer))
         return answer.result()
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for their turn, about."""
+        return self._queue.qsize()
+
     def submit(self, work: Callable[[Connection, Log], T]) -> Future[T]:
         """As `run`, in a transaction that is shared with nobody, and without waiting."""
         future: Future[T] = Future()

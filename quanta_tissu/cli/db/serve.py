@@ -38,6 +38,7 @@ _path = click.Path(path_type=Path)
     type=click.IntRange(1, 1024),
     help="MiB of a request; `_bulk` takes any number of lines.",
 )
+@click.option("--log-requests", is_flag=True, help="Write a line to standard error for each request.")
 @click.option(
     "--embedder",
     metavar="NAME",
@@ -65,7 +66,11 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
 
         encoder = embedder_named(embedder)
     settings = Settings(
-        tokens=options["tokens"], rate=options["rate"], burst=options["burst"], max_body=max_body * 2**20
+        tokens=options["tokens"],
+        rate=options["rate"],
+        burst=options["burst"],
+        max_body=max_body * 2**20,
+        log_requests=options["log_requests"],
     )
     serve(
         place,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from numpy.typing import NDArray
 
 from quanta_tissu.errors import TissuError
@@ -29,6 +31,12 @@ LOCAL = Token("local", "local", "", {EVERY: "admin"}, 0.0)
 """Everybody, on a server without tokens."""
 
 _LONGEST_KEY = 200
+
+# Tells the OpenAPI document of tokens; `_shown` reads them.
+_Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Security(HTTPBearer(auto_error=False, description="A token of `tissu db token add`.")),
+]
 
 
 class Encoder(Protocol):
@@ -55,6 +63,7 @@ class Server:
         transactions: Those that are open.
         heads: The ends of the databases' logs.
         encoder: Makes vectors of texts, None if the server has none.
+        began: When it began, by the monotonic clock.
     """
 
     databases: Databases
@@ -65,6 +74,7 @@ class Server:
     transactions: Transactions = field(init=False)
     heads: Heads = field(default_factory=Heads)
     encoder: Encoder | None = None
+    began: float = field(default_factory=time.monotonic)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -141,7 +151,7 @@ def server_of(request: Request) -> Server:
     return server
 
 
-def client(request: Request) -> Token:
+def client(request: Request, shown: _Bearer = None) -> Token:
     """Who asks.
 
     Raises:
@@ -170,7 +180,7 @@ def client(request: Request) -> Token:
 def needs(role: Role) -> Callable[[Request, str], Session]:
     """A dependency of endpoints: a session of a client that has a role in the database of the path."""
 
-    def dependency(request: Request, database: str) -> Session:
+    def dependency(request: Request, database: str, shown: _Bearer = None) -> Session:
         token, server = client(request), server_of(request)
         if not token.allows(database, role):
             _log_refusal(request, server, token, database, role)

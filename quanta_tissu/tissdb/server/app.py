@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -16,7 +17,7 @@ from quanta_tissu.tissdb.paths import path_text
 from quanta_tissu.tissdb.server.access import Encoder, Server
 from quanta_tissu.tissdb.server.databases import Databases
 from quanta_tissu.tissdb.server.edge import Edge
-from quanta_tissu.tissdb.server.failures import RequestError, error_body, status_of
+from quanta_tissu.tissdb.server.failures import RequestError, error_body, status_of, type_of
 from quanta_tissu.tissdb.server.limits import RateLimit
 from quanta_tissu.tissdb.server.routes import (
     changes,
@@ -28,6 +29,7 @@ from quanta_tissu.tissdb.server.routes import (
     service,
     transactions,
 )
+from quanta_tissu.tissdb.server.routes.common import known_parameters
 from quanta_tissu.tissdb.server.settings import Settings
 from quanta_tissu.tissdb.server.tokens import TokenFile
 
@@ -92,8 +94,9 @@ def create_app(place: str, settings: Settings | None = None, *, encoder: Encoder
     )
     app.state.server = server
     app.add_middleware(Edge, server=server)
-    for part in (page, service, databases, transactions, finding, changes, collections, documents):
-        app.include_router(part.router)
+    app.include_router(page.router)
+    for part in (service, databases, transactions, finding, changes, collections, documents):
+        app.include_router(part.router, dependencies=[Depends(known_parameters)])
     app.add_exception_handler(TissuError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _unknown)
@@ -121,8 +124,21 @@ def _malformed(request: Request, error: Any) -> Response:
 
 def _unknown(request: Request, error: Any) -> Response:
     refusal = RequestError(error.status_code, f"{request.method} {request.url.path}: {str(error.detail).lower()}")
-    return _answer(request, refusal, error.status_code, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return _answer(request, refusal, error.status_code, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of an address, as the OpenAPI document has them."""
+    for path, methods in request.app.openapi()["paths"].items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path).replace(r"\{id\}", ".+"))
+        if re.fullmatch(pattern, request.url.path):
+            return [method.upper() for method in methods]
+    return ["GET"]  # of the page
 
 
 def _answer(request: Request, error: TissuError, status: int, headers: dict[str, str]) -> Response:
+    request.app.state.server.metrics.error(type_of(error))
     return Response(error_body(error, request.state.request_id), status, headers, media_type="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 import time
@@ -12,7 +11,8 @@ from urllib.parse import urlsplit
 
 from quanta_tissu.errors import TissuError
 from quanta_tissu.tissdb.server.access import Server
-from quanta_tissu.tissdb.server.failures import RequestError, error_body
+from quanta_tissu.tissdb.server.failures import RequestError, error_body, type_of
+from quanta_tissu.tissdb.server.logs import REQUEST, log
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,7 +21,6 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_log = logging.getLogger("tissdb.server")
 
 
 class Edge:
@@ -45,6 +44,7 @@ class Edge:
         given = headers.get(b"x-request-id", "")
         id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = id
+        named = REQUEST.set(id)
         began, status = time.perf_counter(), 0
 
         async def answer(message: Message) -> None:
@@ -60,9 +60,11 @@ class Edge:
             self._refuse_strangers(headers)
             await self._app(scope, await self._limited(scope, headers, receive), answer)
         except RequestError as error:
+            self._server.metrics.error(type_of(error))
             await _refuse(answer, error, error.status, id)
         except Exception as error:
-            _log.exception("request %s failed", id)
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            self._server.metrics.error("unexpected")
             if not status:
                 unexpected = TissuError(
                     f"unexpected {type(error).__name__}",
@@ -71,7 +73,12 @@ class Edge:
                 await _refuse(answer, unexpected, 500, id)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            self._server.metrics.end(scope["method"], route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._server.metrics.end(scope["method"], route, status, seconds)
+            # The path as it came: nothing in it can begin another line.
+            path = scope.get("raw_path", b"").decode("ascii", "replace")
+            log.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
+            REQUEST.reset(named)
 
     def _refuse_strangers(self, headers: dict[bytes, str]) -> None:
         """Pages of other sites, which a browser lets send requests to here, are none of our clients."""

@@ -67,6 +67,11 @@ def status_of(error: errors.TissuError, *, conditional: bool = False) -> int:
     raise AssertionError("unreachable: every error has a class in the table")
 
 
+def type_of(error: errors.TissuError) -> str:
+    """How answers name its kind: `not_found`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+
+
 def error_body(error: errors.TissuError, request: str, **more: Any) -> bytes:
     """The answer to a request that failed.
 
@@ -75,9 +80,8 @@ def error_body(error: errors.TissuError, request: str, **more: Any) -> bytes:
         request: The request's id.
         more: What else the client should know.
     """
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
     said: dict[str, Any] = {
-        "type": name,
+        "type": type_of(error),
         "message": error.message,
         "hint": error.hint,
         "path": getattr(error, "path", ""),

@@ -63,7 +63,9 @@ def serve(
     import uvicorn
 
     from quanta_tissu.tissdb.server.app import create_app
+    from quanta_tissu.tissdb.server.logs import write_log
 
+    write_log(requests=settings.log_requests)
     app = create_app(place, settings, encoder=encoder)
     config = uvicorn.Config(
         app,
@@ -71,7 +73,7 @@ def serve(
         port=port,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
-        log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=30,

@@ -22,6 +22,7 @@ class Settings:
         max_transactions: Open transactions of all clients.
         max_operations: Operations of a transaction.
         max_transaction_bytes: Bytes of a transaction.
+        log_requests: Write a line to the log for each request, also for those that went well.
     """
 
     tokens: Path | None = None
@@ -34,3 +35,4 @@ class Settings:
     max_transactions: int = 1000
     max_operations: int = 10_000
     max_transaction_bytes: int = 64 * 2**20
+    log_requests: bool = False

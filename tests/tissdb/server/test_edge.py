@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 
 from quanta_tissu import errors
 from quanta_tissu.tissdb.server.failures import STATUS, RequestError, error_body, status_of
+from quanta_tissu.tissdb.server.logs import log, write_log
 
 
 def test_request_ids_come_back(client):
@@ -40,9 +44,70 @@ def test_requests_are_counted(client):
     text = client.get("/v1/_metrics").text
     assert 'tissdb_requests_total{method="GET",route="/v1/{database}",status="200"} 1' in text
     assert 'route="/v1/{database}/{collection}/documents/{id:path}",status="404"} 1' in text
-    assert 'tissdb_request_seconds_bucket{le="+Inf"} 2' in text
+    assert 'tissdb_request_seconds_bucket{method="GET",route="/v1/{database}",le="+Inf"} 1' in text
+    assert 'tissdb_errors_total{type="not_found"} 1' in text
+    assert 'tissdb_writes_waiting{database="work"} 0' in text
+    assert re.search(r'tissdb_database_bytes{database="work"} \d{4,}', text)
+    assert re.search(r"tissdb_uptime_seconds \d", text)
     assert "tissdb_requests_in_flight 1" in text
     assert 'tissdb_log_entries{database="work"} 3' in text
+
+
+@pytest.fixture
+def written(capsys):
+    """What `write_log` has written since; afterwards logging is as it was."""
+    root = logging.getLogger()
+    before = root.handlers, root.level, log.level
+    yield lambda: capsys.readouterr().err
+    root.handlers = before[0]
+    root.setLevel(before[1])
+    log.setLevel(before[2])
+
+
+def test_log_lines_have_the_request_id(client, written, monkeypatch):
+    write_log(requests=True)
+    client.get("/v1/work", headers={"X-Request-Id": "first"})
+    monkeypatch.setattr("quanta_tissu.tissdb.database.Database.head", lambda self: 1 / 0)
+    client.get("/v1/_health", headers={"X-Request-Id": "second"})  # which fails in a thread
+    lines = written().splitlines()
+    assert re.search(r"INFO \[first\] tissdb.server: GET /v1/work 200 [\d.]+ ms", lines[0])
+    assert "ERROR [second] tissdb.server: the database work cannot be read" in lines[1]
+    assert "INFO [second] tissdb.server: GET /v1/_health 503" in lines[-1]
+
+
+def test_paths_begin_no_line_of_the_log(client, written):
+    write_log(requests=True)
+    client.get("/v1/a%0Ab")
+    assert len(written().splitlines()) == 1
+
+
+def test_requests_are_logged_on_demand_only(client, written):
+    write_log(requests=False)
+    client.get("/v1/work")
+    assert written() == ""
+
+
+def test_health_says_since_when_and_of_what(client):
+    client.get("/v1/work")
+    said = client.get("/v1/_health").json()
+    assert said["databases"] == 1
+    assert said["seconds"] >= 0
+
+
+def test_parameters_that_are_unknown_are_refused(client):
+    answer = client.get("/v1/work/notes/documents", params={"limt": 5})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["hint"] == "known: after, limit, newest"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [("/v1/_health", "GET"), ("/v1/work/notes/documents/a/b", "GET, PUT, PATCH, DELETE"), ("/", "GET")],
+)
+def test_a_wrong_method_is_told_the_right_ones(client, url, allowed):
+    answer = client.options(url)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
 
 
 def test_the_interface_describes_itself(client):

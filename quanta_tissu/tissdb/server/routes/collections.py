@@ -14,7 +14,7 @@ from quanta_tissu.tissdb.definitions import CollectionInfo
 from quanta_tissu.tissdb.paths import path_text
 from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import Session
-from quanta_tissu.tissdb.server.routes.common import Admin, Body, Reader, answer
+from quanta_tissu.tissdb.server.routes.common import Admin, Body, CollectionName, IndexName, Reader, answer
 
 router = APIRouter(prefix="/v1/{database}/{collection}", tags=["collections"])
 
@@ -39,40 +39,40 @@ class IndexSettings(Body):
 
 
 @router.put("", response_model=answers.Collection)
-def create_collection(session: Admin, collection: str, body: CollectionSettings) -> Response:
+def create_collection(session: Admin, collection: CollectionName, body: CollectionSettings) -> Response:
     """Make a collection, or see that it is there as described."""
     session.db.create_collection(collection, schema=body.json_schema, ttl=body.ttl)
     return answer(_described(find(session, collection)))
 
 
 @router.get("", response_model=answers.CountedCollection)
-def describe_collection(session: Reader, collection: str) -> Response:
+def describe_collection(session: Reader, collection: CollectionName) -> Response:
     """Its settings, indexes, and how many documents it has."""
     info = find(session, collection)
     return answer(_described(info) | {"documents": session.collection(collection).count()})
 
 
 @router.delete("", response_model=answers.Dropped)
-def drop_collection(session: Admin, collection: str) -> Response:
+def drop_collection(session: Admin, collection: CollectionName) -> Response:
     """Remove it with all its documents."""
     session.db.drop_collection(collection)
     return answer({"dropped": collection})
 
 
 @router.get("/_schema", response_model=dict[str, Any] | bool | None)
-def schema(session: Reader, collection: str) -> Response:
+def schema(session: Reader, collection: CollectionName) -> Response:
     """The JSON Schema of its documents, null if there is none."""
     return answer(find(session, collection).settings.get("schema"))
 
 
 @router.get("/_index", response_model=dict[str, answers.Index])
-def list_indexes(session: Reader, collection: str) -> Response:
+def list_indexes(session: Reader, collection: CollectionName) -> Response:
     """Its indexes."""
     return answer(_described(find(session, collection))["indexes"])
 
 
 @router.put("/_index/{name}", status_code=201, response_model=answers.Index)
-def create_index(session: Admin, collection: str, name: str, body: IndexSettings) -> Response:
+def create_index(session: Admin, collection: CollectionName, name: IndexName, body: IndexSettings) -> Response:
     """Make an index of what is in it and of what will come."""
     options = body.model_dump(include={"dimension", "metric", "storage", "weights", "stemming"}, exclude_none=True)
     session.collection(collection).create_index(name, kind=body.kind, fields=body.fields, **options)
@@ -80,7 +80,7 @@ def create_index(session: Admin, collection: str, name: str, body: IndexSettings
 
 
 @router.delete("/_index/{name}", response_model=answers.Dropped)
-def drop_index(session: Admin, collection: str, name: str) -> Response:
+def drop_index(session: Admin, collection: CollectionName, name: IndexName) -> Response:
     """Remove an index; the documents stay."""
     session.collection(collection).drop_index(name)
     return answer({"dropped": name})

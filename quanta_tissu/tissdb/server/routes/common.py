@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import Depends, Header, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from quanta_tissu.tissdb.server.access import Session, needs
 from quanta_tissu.tissdb.server.failures import RequestError
@@ -16,14 +16,46 @@ Reader = Annotated[Session, Depends(needs("reader"))]
 Writer = Annotated[Session, Depends(needs("writer"))]
 Admin = Annotated[Session, Depends(needs("admin"))]
 
-IfMatch = Annotated[str | None, Header(description="The ETag that the document must have.")]
+# These schemas tell clients of rules that the database enforces, with errors of its own.
+_NAME = {"type": "string", "minLength": 1, "maxLength": 100}
+_NAMED = "Of {}: a letter, then letters, digits, _ or -."
+CollectionName = Annotated[str, Path(description=_NAMED.format("a collection")), WithJsonSchema(_NAME)]
+IndexName = Annotated[str, Path(description=_NAMED.format("an index")), WithJsonSchema(_NAME)]
+Id = Annotated[
+    str,
+    Path(description="Of a document."),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 512}),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(description="The ETag that the document must have."),
+    WithJsonSchema({"type": "string", "pattern": '^"[0-9]{1,18}"$'}),
+]
 IdempotencyKey = Annotated[
-    str | None, Header(description="What was done under it is not done again, and answered as before.")
+    str | None,
+    Header(description="What was done under it is not done again, and answered as before."),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200}),
 ]
 
 ANY_OBJECT: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 }
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse parameters that the endpoint does not know, which it would otherwise ignore.
+
+    Raises:
+        RequestError: There is one.
+    """
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise RequestError(
+            422,
+            f"there is no parameter {unknown[0][:80]!r} here",
+            hint=f"known: {', '.join(sorted(known)) or 'none'}",
+        )
 
 
 class Body(BaseModel):

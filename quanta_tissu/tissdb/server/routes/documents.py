@@ -21,7 +21,9 @@ from quanta_tissu.tissdb.server.failures import RequestError, error_body, status
 from quanta_tissu.tissdb.server.routes.collections import find
 from quanta_tissu.tissdb.server.routes.common import (
     ANY_OBJECT,
+    CollectionName,
     DocumentBody,
+    Id,
     IdempotencyKey,
     IfMatch,
     Reader,
@@ -33,12 +35,12 @@ from quanta_tissu.tissdb.server.wire import document_json, etag, expiry_of, revi
 router = APIRouter(prefix="/v1/{database}/{collection}", tags=["documents"])
 
 _AT_ONCE = 500
-_LINES: dict[str, Any] = {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+_LINES: dict[str, Any] = {"content": {"application/x-ndjson": {}}}
 
 
 @router.post("", status_code=201, response_model=answers.Written, openapi_extra=ANY_OBJECT)
 def insert(
-    session: Writer, collection: str, body: DocumentBody, idempotency_key: IdempotencyKey = None
+    session: Writer, collection: CollectionName, body: DocumentBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Add a document; `_id`, `_expires` and `_vectors` in it are understood."""
     new = new_document(body)
@@ -52,7 +54,7 @@ def insert(
 @router.get("/documents", response_model=answers.Documents)
 def page(
     session: Reader,
-    collection: str,
+    collection: CollectionName,
     after: Annotated[int, Query(ge=0, le=2**62, description="The `next` of the answer before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     newest: Annotated[bool, Query(description="The last that was inserted comes first.")] = False,
@@ -68,7 +70,7 @@ def page(
     response_model=answers.Document,
     responses={304: {"description": "It still has the revision of If-None-Match"}},
 )
-def get(session: Reader, collection: str, id: str, request: Request) -> Response:
+def get(session: Reader, collection: CollectionName, id: Id, request: Request) -> Response:
     """A document; with `If-None-Match`, only if it has another revision."""
     document = session.collection(collection).get(id)
     if document is None:
@@ -88,8 +90,8 @@ def get(session: Reader, collection: str, id: str, request: Request) -> Response
 )
 def put(
     session: Writer,
-    collection: str,
-    id: str,
+    collection: CollectionName,
+    id: Id,
     body: DocumentBody,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
@@ -119,8 +121,8 @@ def put(
 @router.patch("/documents/{id:path}", response_model=answers.Written, openapi_extra=ANY_OBJECT)
 def patch(
     session: Writer,
-    collection: str,
-    id: str,
+    collection: CollectionName,
+    id: Id,
     body: DocumentBody,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
@@ -141,8 +143,8 @@ def patch(
 @router.delete("/documents/{id:path}", response_model=answers.Written)
 def delete(
     session: Writer,
-    collection: str,
-    id: str,
+    collection: CollectionName,
+    id: Id,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -151,8 +153,8 @@ def delete(
     return answer({"_id": written.id, "_rev": written.revision})
 
 
-@router.post("/_bulk", response_model=answers.Stored, openapi_extra={"requestBody": {"required": True, **_LINES}})
-async def bulk(session: Writer, collection: str, idempotency_key: IdempotencyKey = None) -> Response:
+@router.post("/_bulk", response_model=answers.Stored, openapi_extra={"requestBody": _LINES})
+async def bulk(session: Writer, collection: CollectionName, idempotency_key: IdempotencyKey = None) -> Response:
     """Add documents from lines of JSON, as they come.
 
     Five hundred are stored at once. At an error those before stay stored, and the answer says how many; repeated
@@ -189,7 +191,7 @@ async def bulk(session: Writer, collection: str, idempotency_key: IdempotencyKey
 
 
 @router.get("/_export", responses={200: _LINES | {"description": "A document in each line"}})
-def export(session: Reader, collection: str) -> Response:
+def export(session: Reader, collection: CollectionName) -> Response:
     """All documents as lines of JSON, with ids and vectors, as `_bulk` takes them."""
     find(session, collection)
 

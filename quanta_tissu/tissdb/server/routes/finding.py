@@ -11,7 +11,7 @@ from pydantic import Field
 from quanta_tissu.tissdb.finding import Hit
 from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.failures import RequestError
-from quanta_tissu.tissdb.server.routes.common import Body, IdempotencyKey, Reader, answer
+from quanta_tissu.tissdb.server.routes.common import Body, CollectionName, IdempotencyKey, Reader, answer
 from quanta_tissu.tissdb.server.wire import document_json, revive
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.parameters import bound
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/{database}", tags=["finding"])
 class Statement(Body):
     """A statement of TissQL."""
 
-    statement: str
+    statement: str = Field(min_length=1)
     parameters: list[Any] | dict[str, Any] = Field(
         default_factory=list, description="A value for each `?`, or by name for each `:name`."
     )
@@ -75,7 +75,7 @@ def explain(session: Reader, body: Statement) -> Response:
 
 
 @router.post("/{collection}/_search", response_model=answers.Hits)
-def search(session: Reader, collection: str, body: Search) -> Response:
+def search(session: Reader, collection: CollectionName, body: Search) -> Response:
     """The documents that fit best, and why each was found."""
     given = {name: getattr(body, name) for name in Search.model_fields if name != "near"}
     if body.near is not None:
