@@ -1,13 +1,14 @@
 """What a knowledge base learns from feedback: do other wordings of the same questions gain, and do others lose?
 
-    python benchmarks/feedback.py [--entries 200] [--similar 0.75] [--embedder NAME] [--seed 0] [--json]
+    python benchmarks/feedback.py [--entries 300] [--similar 0.85] [--embedder NAME] [--seed 0] [--json]
 
-The corpus is that of benchmarks/retrieval.py. Each entry is asked about in six wordings: half of the entries by
+The corpus is that of benchmarks/retrieval.py. Each entry is asked about in six wordings: a third of the entries by
 description (a docstring's first sentence, which is not in the corpus, as a question, as a wish, in key words, with
-other words for common ones, with words missing), half by name ("What does heapq.merge do?" ...). Of half of the
-entries of each kind three wordings are taught: a user rates the right passage as good if it is among the first
-ten, and the first one as bad if it is another. With `corrections`, the right passage is pinned where it is not
-among the first ten. Then all is asked again:
+other words for common ones, with words missing), a third by name ("What does heapq.merge do?" ...), and a third by
+name in plain words ("What does heapq merge do?"), where questions about different things are most alike. Of half
+of the entries of each kind three wordings are taught: a user rates the right passage as good if it is among the
+first ten, and the first one as bad if it is another. With `corrections`, the right passage is pinned where it is
+not among the first ten. Then all is asked again:
 
     taught        the wordings that feedback was given for
     held out      the other three of the same entries: what learning is for
@@ -27,6 +28,8 @@ from typing import Any
 import numpy as np
 from retrieval import SAMPLES, Entry, K, Question, entries, pages
 from sides import environment
+
+KINDS = ("by description", "by name", "in plain words")
 
 TAUGHT = 3
 """Wordings of an entry that feedback is given for; the rest is held out."""
@@ -62,8 +65,9 @@ _FILLERS = "a an the of to in on for by with from is are be this that it its as 
 
 def wordings(entry: Entry, kind: str) -> list[str]:
     """Six questions that mean the same; the first three are taught."""
-    if kind == "by name":
-        return [template.format(entry.name) for template in BY_NAME]
+    if kind != "by description":
+        name = entry.name if kind == "by name" else " ".join(re.split(r"[\W_]+", entry.name)).lower()
+        return [template.format(name) for template in BY_NAME]
     sentence = entry.first.rstrip(".")
     said = sentence[:1].lower() + sentence[1:]
     words = re.findall(r"\w+", said)
@@ -97,12 +101,9 @@ class Remembering:
 
 
 def choose(known: list[Entry], count: int, seed: int) -> list[tuple[Entry, str, bool]]:
-    """So many entries, each with its kind and whether it is taught; a quarter of them for each combination."""
+    """So many entries, each with its kind and whether it is taught; a sixth of them for each combination."""
     chosen = np.random.default_rng(seed).permutation(len(known))[:count]
-    return [
-        (known[place], "by name" if number % 2 else "by description", number % 4 < 2)
-        for number, place in enumerate(chosen)
-    ]
+    return [(known[place], KINDS[number % 3], number % 6 < 3) for number, place in enumerate(chosen)]
 
 
 def teach(kb: Any, chosen: list[tuple[Entry, str, bool]], corrections: bool) -> dict[str, int]:
@@ -196,7 +197,7 @@ def measure(count: int, embedder: str | None, seed: int, thresholds: list[float]
                 kb.feedback.similar = similar
                 after = ask(kb, chosen, feedback=True)
                 run: dict[str, Any] = {"corrections": corrections, "given": given, "similar": similar}
-                for kind in ("by description", "by name"):
+                for kind in KINDS:
                     some, others = taught & (kinds == kind), ~taught & (kinds == kind)
                     run[kind] = {
                         "taught": gain(before[some, :TAUGHT], after[some, :TAUGHT]),
@@ -214,7 +215,7 @@ def show(report: dict[str, Any]) -> None:
         given = ", ".join(f"{count} {kind}" for kind, count in run["given"].items())
         how = "ratings and corrections" if run["corrections"] else "ratings"
         print(f"\n{how}: {given}; similar {run['similar']}")
-        for kind in ("by description", "by name"):
+        for kind in KINDS:
             for group, row in run[kind].items():
                 shown = [f"  {kind:15} {group:10} {row['questions']:5} questions"]
                 for name, short in (("mean_reciprocal_rank", "MRR"), ("recall_at_10", "recall")):
@@ -228,7 +229,7 @@ def show(report: dict[str, Any]) -> None:
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=200)
+    parser.add_argument("--entries", type=int, default=300)
     parser.add_argument(
         "--similar", type=float, nargs="+", help="thresholds to try; by default that of the library"
     )

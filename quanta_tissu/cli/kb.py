@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group("kb")
 def command() -> None:
-    """Ask files: passages found by words and meaning, answers with citations.
+    """Ask files: passages by words and meaning, answers with citations.
 
     Files are text, Markdown, HTML, Python or PDF.
 

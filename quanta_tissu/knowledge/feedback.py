@@ -10,13 +10,13 @@ do?" from "What does json.loads do?"; hence what stands in a question as the nam
 inside a sentence, with digits, dots or underscores) must be the same in both, or be named in one of them only. To
 the score of a passage, which is between 0 and 2 (words and meaning, 0 to 1 each), a search adds
 
-    move = tanh(Σ w · vote) + 2 · w* · (1 if pinned, -1 if demoted)
+    move = tanh(Σ w · vote) + 3 · w* · (1 if pinned, -1 if demoted)
 
 - A vote is 1 or -1, shared equally by the passages of an answer. However many there are, they move a passage by
   less than 1: what one of the two ways of finding can give. Of votes by one person for the same question and
   passage the last one counts.
 - w* is the weight of the most similar question for which the passage is pinned or demoted (of equal ones the last
-  one counts): for the very same question that is as much as both ways can give together.
+  one counts): for the very same question that is more than everything else can give together.
 - A corrected answer is a passage of its own, pinned for its question.
 
 Nothing else is changed. Records are kept for ever; one that is undone says by whom, when and why, and counts no
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["rating", "pin", "demotion", "correction"]
 
-SIMILAR = 0.75
+SIMILAR = 0.85
 """Cosine of two questions from which on what was said of one counts for the other; docs/experiments.md."""
+
+_PINNED = 3.0
 
 _NEAREST = 64
 """Records of the most similar questions that count."""
@@ -276,7 +278,7 @@ class Feedback:
                     votes[digest] += weight * value["value"] / len(value["about"])
         moves = {digest: math.tanh(total) for digest, total in votes.items()}
         for digest, (weight, sign) in fixed.items():
-            moves[digest] = moves.get(digest, 0.0) + 2 * min(weight, 1.0) * sign
+            moves[digest] = moves.get(digest, 0.0) + _PINNED * min(weight, 1.0) * sign
         return moves
 
     # -- documents -----------------------------------------------------------------------------------------------

@@ -29,7 +29,14 @@ _collection_option = collection_option("conversations")
 
 @click.group("conversation")
 def group() -> None:
-    """Keep what was said, and show what of it fits a model's context."""
+    """Keep what was said, and show what of it fits a model's context.
+
+    \b
+    Examples:
+      tissu memory conversation add agent.db planning user 'We meet on Tuesdays.'
+      tissu memory conversation window agent.db planning --budget 2000
+      tissu memory conversation search agent.db 'when do we meet?'
+    """
 
 
 @contextmanager

@@ -51,7 +51,14 @@ _half_life_option = click.option(
 
 @click.group("fact")
 def group() -> None:
-    """Keep what is known: with sources, confidence, and fading unless it is confirmed."""
+    """Keep what is known: with sources, confidence, and fading unless it is confirmed.
+
+    \b
+    Examples:
+      tissu memory fact add agent.db meetings 'The team meets on Tuesdays.' --source 'turn 019a...'
+      tissu memory fact search agent.db 'when do we meet?'
+      tissu memory fact supersede agent.db 019a... 'The team meets on Thursdays.'
+    """
 
 
 @contextmanager

@@ -31,7 +31,14 @@ _collection_option = collection_option("skills")
 
 @click.group("skill")
 def group() -> None:
-    """Keep scripts that work: with descriptions, versions, and a record of how they did."""
+    """Keep scripts that work: with descriptions, versions, and a record of how they did.
+
+    \b
+    Examples:
+      tissu memory skill add agent.db tidy tidy.tiss --description 'Sort the lines of a file'
+      tissu memory skill search agent.db 'put lines in order'
+      tissu memory skill record agent.db tidy worked
+    """
 
 
 @contextmanager

@@ -66,7 +66,8 @@ class ConversationMemory:
         self._db = db
         self._name = collection
         self._summaries = f"{collection}_summaries"
-        self._summariser = ExtractiveSummariser(measure) if summariser is None else summariser
+        self._quoting = ExtractiveSummariser(measure)
+        self._summariser: Summariser = self._quoting if summariser is None else summariser
         self._measure = measure
         self._fan = fan
         self._summary_tokens = summary_tokens
@@ -296,10 +297,12 @@ class ConversationMemory:
     ) -> Summary:
         """Sum up turns or summaries, and keep the result unless the conversation has been deleted meanwhile."""
         texts = [part.text if isinstance(part, Summary) else str(part) for part in parts]
-        text = cut(self._summariser(texts, self._summary_tokens).strip(), self._summary_tokens, self._measure)
-        summary = Summary(first, last, text, name_of(self._summariser))
+        made_by, text = name_of(self._summariser), self._summariser(texts, self._summary_tokens).strip()
+        if not text:  # a model may say nothing; quoting is better than that
+            made_by, text = ExtractiveSummariser.name, self._quoting(texts, self._summary_tokens)
+        summary = Summary(first, last, cut(text, self._summary_tokens, self._measure), made_by)
         value: dict[str, Any] = {"conversation": info.id, "first": first, "last": last}
-        value |= {"text": text, "made_by": summary.made_by, "time": dt.datetime.now(dt.UTC)}
+        value |= {"text": summary.text, "made_by": made_by, "time": dt.datetime.now(dt.UTC)}
         with self._db.transaction() as transaction:
             if info.id in transaction[self._name]:
                 transaction[self._summaries].upsert(f"{info.id}:{first}-{last}", value)

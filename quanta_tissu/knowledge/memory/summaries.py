@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quanta_tissu.tisslm.language_model import LanguageModel
 
 _LETTERS = re.compile(r"[^\W_]+")
+_WORD_AT_END = re.compile(r"(?<=\s)\S{1,24}$")
 _SHORTEST = 3  # words of a sentence that is worth quoting
 _INSTRUCTION = (
     "Sum up this part of a conversation in a few sentences. Keep names, numbers, decisions and open questions."
@@ -38,8 +39,9 @@ def name_of(summariser: Summariser) -> str:
 class ExtractiveSummariser:
     """Sentences of the texts themselves, those whose words are most frequent: it quotes, and understands nothing.
 
-    SumBasic (Nenkova & Vanderwende 2005, MSR-TR-2005-101, section 3): a sentence is worth the mean probability of
-    its words; after one is taken, the probabilities of its words are squared, so that the next says other things.
+    SumBasic (Nenkova & Vanderwende 2005, MSR-TR-2005-101, section 3): of the sentences that have the most probable
+    word the one is taken whose words are most probable on average. Then its words count half, so that the next one
+    says other things. (There they are squared: of a few turns this leaves only what was said once.)
 
     Args:
         measure: Counts tokens.
@@ -64,12 +66,14 @@ class ExtractiveSummariser:
         taken: list[int] = []
         room = limit
         while left := [i for i in left if lengths[i] <= room]:
-            best = max(left, key=lambda i: (sum(probability[word] for word in words[i]) / len(words[i]), -i))
+            most = max(probability[word] for i in left for word in words[i])
+            having = [i for i in left if any(probability[word] == most for word in words[i])]
+            best = max(having, key=lambda i: (sum(probability[word] for word in words[i]) / len(words[i]), -i))
             taken.append(best)
             left.remove(best)
             room -= lengths[best]
             for word in set(words[best]):
-                probability[word] **= 2
+                probability[word] /= 2
         if not taken:  # no sentence fits: as much of the first as does
             return cut(" ".join(sentences[:1]), limit, self._measure)
         return " ".join(sentences[i] for i in sorted(taken))
@@ -178,15 +182,19 @@ def shortened(texts: Sequence[str], room: int, measure: Measure) -> list[str]:
 
 
 def cut(text: str, limit: int, measure: Measure) -> str:
-    """The beginning of a text in whole words, of at most so many tokens; an ellipsis says that there was more."""
+    """The beginning of a text, in whole words, of at most so many tokens; an ellipsis says that there was more."""
     if measure([text])[0] <= limit:
         return text
-    words = text.split()
-    low, high = 0, len(words)
-    while low < high:  # the largest number of words that fit
+    low, high = 0, len(text)
+    while low < high:  # the largest number of characters that fit
         middle = (low + high + 1) // 2
-        if measure([" ".join(words[:middle]) + " …"])[0] <= limit:
+        if measure([f"{text[:middle].rstrip()} …"])[0] <= limit:
             low = middle
         else:
             high = middle - 1
-    return " ".join(words[:low]) + " …" if low else ""
+    beginning = text[:low].rstrip()
+    if low < len(text) and not text[low].isspace() and low == len(beginning):
+        word = _WORD_AT_END.search(beginning)
+        if word is not None:  # what is longer than a word has no spaces, as in Chinese
+            beginning = beginning[: word.start()].rstrip()
+    return f"{beginning} …" if beginning else ""

@@ -169,6 +169,11 @@ def test_a_function_is_a_summariser_and_its_long_summaries_are_cut(db, embedder)
     assert {count_words([one.text])[0] for one in memory.summaries("talk")} == {10}
 
 
+def test_where_a_summariser_says_nothing_sentences_are_quoted(db, embedder):
+    memory = filled(db, embedder, 40, summariser=lambda texts, limit: " \n")
+    assert {one.made_by for one in memory.window("talk", 60).summaries} == {"extractive"}
+
+
 def test_without_a_summariser_sentences_are_quoted_and_that_is_said(db, embedder):
     memory = filled(db, embedder, 40)
     window = memory.window("talk", 60)
