@@ -75,7 +75,8 @@ def columns_of(rows: NDArray[Any], storage: str, dimension: int) -> dict[str, ND
     if storage == "int8":
         numbers, scales = codes.split(rows)
         lengths = np.einsum("nd,d->n", numbers.astype(np.float32) ** 2, np.ones(dimension, np.float32))
-        return {"codes": numbers, "scales": scales, "squares": lengths * scales**2}
+        with np.errstate(over="ignore"):  # `_ordinary` sees it
+            return {"codes": numbers, "scales": scales, "squares": lengths * scales**2}
     numbers, scales = codes.rounded(rows)
     rest = rows - numbers * scales[:, None]
     return {

@@ -113,7 +113,8 @@ def checked(index: Index, vector: Any) -> NDArray[np.float32]:
     """
     dimension, name = index.options["dimension"], index.name
     try:
-        numbers = np.asarray(vector, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+            numbers = np.asarray(vector, dtype=np.float32)
     except (TypeError, ValueError):
         raise InvalidDocumentError(
             f"the vector for {name!r} is no list of numbers", path=f"_vectors.{name}"
