@@ -90,7 +90,7 @@ def without_id(record: Record) -> Record:
 class TissDB(Store):
     """TissDB through its public interface; every document is checked, logged and hash-chained as well."""
 
-    packages = ("apsw",)
+    packages = ("apsw-sqlite3mc",)
 
     def __init__(self, folder: Path) -> None:
         import quanta_tissu.tissdb as tissdb
@@ -141,7 +141,7 @@ class TissDB(Store):
 class Apsw(Store):
     """The same tables by hand: SQLite through APSW, FTS5, vectors multiplied by NumPy. No log, no checks."""
 
-    packages = ("apsw",)
+    packages = ("apsw-sqlite3mc",)
     note = "no log, no checks of documents; clients take turns behind a lock"
 
     def __init__(self, folder: Path) -> None:

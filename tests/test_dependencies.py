@@ -11,7 +11,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Where the import has another name.
-MODULES = {"jsonschema-rs": "jsonschema_rs", "pyyaml": "yaml", "prompt-toolkit": "prompt_toolkit"}
+MODULES = {
+    "apsw-sqlite3mc": "apsw",
+    "jsonschema-rs": "jsonschema_rs",
+    "pyyaml": "yaml",
+    "prompt-toolkit": "prompt_toolkit",
+}
 ON_REQUEST = {
     *("fastapi", "matplotlib", "psycopg", "pypdf", "safetensors", "starlette", "torch", "transformers", "uvicorn")
 }

@@ -21,6 +21,7 @@ from quanta_tissu.tissdb.copying import Copied, copy
 from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.documents import Document, NewDocument, Written
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend, TemporaryBackend
+from quanta_tissu.tissdb.sqlite.protection import Secret
 from quanta_tissu.tissdb.transaction import Transaction, View
 
 __all__ = [
@@ -37,7 +38,14 @@ __all__ = [
 ]
 
 
-def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: float = 10.0) -> Database:
+def open(
+    url: str | os.PathLike[str],
+    *,
+    actor: str = "local",
+    busy_timeout: float = 10.0,
+    key: bytes | None = None,
+    passphrase: str | None = None,
+) -> Database:
     """Open a database, or make it.
 
     Args:
@@ -45,6 +53,8 @@ def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: flo
             server, `postgresql://user@host/database?schema=tissdb`.
         actor: On whose behalf changes are made, for the log.
         busy_timeout: Seconds to wait for another process that is writing.
+        key: 32 bytes that encrypt the file; a new file is made encrypted.
+        passphrase: Instead of a key, a text from which one is derived.
 
     Raises:
         StorageError: The file cannot be opened or made, or the server not be reached.
@@ -53,6 +63,12 @@ def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: flo
         MissingDependencyError: It is on PostgreSQL, and psycopg is not installed.
     """
     text = os.fspath(url)
+    secret = None if key is None and passphrase is None else Secret(key, passphrase)
+    if secret is not None and (text == ":memory:" or "://" in text):
+        raise DatabaseError(
+            f"only databases in a file are encrypted by a key, and {text.split('://')[0]} is none",
+            hint="a server's disk is encrypted by its system (LUKS, or the provider's), the way to it by sslmode",
+        )
     if text == ":memory:":
         return Database(TemporaryBackend(), actor=actor)
     if text.startswith(("postgresql://", "postgres://")):
@@ -61,7 +77,7 @@ def open(url: str | os.PathLike[str], *, actor: str = "local", busy_timeout: flo
         raise DatabaseError(
             f"{text.split('://')[0]}:// is no kind of database", hint="a file name, :memory:, or postgresql://..."
         )
-    return Database(SqliteBackend(Path(text), busy_timeout=busy_timeout), actor=actor)
+    return Database(SqliteBackend(Path(text), busy_timeout=busy_timeout, secret=secret), actor=actor)
 
 
 def _postgres(url: str, busy_timeout: float) -> Backend:

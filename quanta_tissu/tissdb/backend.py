@@ -250,6 +250,13 @@ class Backend(Protocol):
     def backup(self, target: Path) -> None:
         """Copy the database, as it is at one moment, to a new file."""
 
+    def upgrade(self, format: int) -> None:
+        """Bring the files of a database of an earlier format up to date, and see that they are as they should be.
+
+        Raises:
+            CorruptionError: They are not.
+        """
+
     def check(self, connection: Connection) -> list[str]:
         """What the engine itself finds wrong with its files."""
 

@@ -10,9 +10,10 @@ from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Backend
 from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend, sync_folder
+from quanta_tissu.tissdb.sqlite.protection import Secret
 
 
-def backup(backend: Backend, target: Path) -> None:
+def backup(backend: SqliteBackend, target: Path) -> None:
     """Copy a database, as it is at one moment, to a file that appears when it is whole and checked.
 
     Raises:
@@ -25,7 +26,7 @@ def backup(backend: Backend, target: Path) -> None:
     _remove(partial)
     try:
         backend.backup(partial)
-        _refuse_damaged(partial)
+        _refuse_damaged(partial, backend.secret)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
@@ -36,8 +37,13 @@ def backup(backend: Backend, target: Path) -> None:
         _remove(partial)
 
 
-def restore(source: Path, target: Path) -> None:
+def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None:
     """Put a backup in the place of a database that is not there (any more).
+
+    Args:
+        source: The backup.
+        target: The database, which has the key of the backup.
+        secret: Key or passphrase, if it is encrypted.
 
     Raises:
         StorageError: The source is not there, the target is, or it cannot be written.
@@ -52,7 +58,7 @@ def restore(source: Path, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.copyfile(source, partial)
-        _refuse_damaged(partial)
+        _refuse_damaged(partial, secret)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
@@ -63,8 +69,8 @@ def restore(source: Path, target: Path) -> None:
         _remove(partial)
 
 
-def _refuse_damaged(path: Path) -> None:
-    backend = SqliteBackend(path)
+def _refuse_damaged(path: Path, secret: Secret | None) -> None:
+    backend = SqliteBackend(path, secret=secret)
     connection = backend.connect(write=True)
     try:
         if not connection.dialect.has_tables(connection, "_settings"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
+from quanta_tissu.errors import CorruptionError
 from quanta_tissu.tissdb.audit import verify_log
 from quanta_tissu.tissdb.backend import Backend, Connection
 from quanta_tissu.tissdb.catalog import load
@@ -22,14 +24,31 @@ def problems(backend: Backend, connection: Connection) -> Iterator[str]:
         backend: Its engine.
         connection: Sees one state of it throughout.
     """
-    yield from backend.check(connection)
-    report = verify_log(connection)
-    if report.problem is not None:
-        yield f"log: {report.problem}"
-    for info in load(connection).collections.values():
-        yield from _documents(connection, info)
+    yield from _readable("the file", lambda: backend.check(connection))
+    yield from _readable("log", lambda: _log(connection))
+    try:
+        collections = load(connection).collections.values()
+    except CorruptionError as error:
+        yield f"catalog: {error.message}"
+        return
+    for info in collections:
+        yield from _readable(info.name, partial(_documents, connection, info))
         for index in info.indexes.values():
-            yield from _index(connection, info, index)
+            yield from _readable(f"{info.name}: index {index.name!r}", partial(_index, connection, info, index))
+
+
+def _readable(what: str, found: Callable[[], Iterable[str]]) -> Iterator[str]:
+    """What a check finds, and that it cannot read what is damaged."""
+    try:
+        yield from found()
+    except CorruptionError as error:
+        yield f"{what}: {error.message}"
+
+
+def _log(connection: Connection) -> Iterator[str]:
+    problem = verify_log(connection).problem
+    if problem is not None:
+        yield f"log: {problem}"
 
 
 def _documents(connection: Connection, info: CollectionInfo) -> Iterator[str]:

@@ -37,8 +37,11 @@ from quanta_tissu.tissdb.writer import Writer
 
 T = TypeVar("T")
 
-FORMAT = 1
-"""Of the tables; a file of a later format is refused, one of an earlier is brought up to date."""
+FORMAT = 2
+"""Of tables and files; one of a later format is refused, one of an earlier is brought up to date when opened.
+
+1: the first. 2: every page of a file has a checksum, or the cipher's tag.
+"""
 
 _KEYS_LIVE = 7 * 24 * 3600 * 1_000_000
 """Microseconds for which the result of an idempotency key is kept at least."""
@@ -262,14 +265,14 @@ class Database(Queries):
         """How it was named."""
         return self._backend.url
 
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self._backend.size()
     @property
     def writes_waiting(self) -> int:
         """Writes of this process that wait for the writer, about."""
         return self._writer.waiting
 
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._backend.size()
 
     def log(self, since: int = 0, *, collection: str | None = None) -> Iterator[Entry]:
         """Entries of the log with numbers above one: every change, and every action that was refused.
@@ -430,17 +433,28 @@ def _set_up(backend: Backend) -> None:
         CorruptionError: They are not.
         DatabaseError: They are of a later format.
     """
-    connection = backend.connect(write=True)
-    try:
-        connection.begin_write()
+    with _writing(backend) as connection:
+        format = FORMAT
         if connection.dialect.has_tables(connection):
-            _check_format(connection, backend.url)
+            format = _format(connection, backend.url)
         else:
             for statement in connection.dialect.create_base_tables():
                 connection.run(statement)
             connection.run('INSERT INTO _head ("only", seq, hash, catalog) VALUES (1, 0, ?, 0)', (EMPTY,))
             for name, value in {"magic": _MAGIC, "format": str(FORMAT), "uuid": str(uuid.uuid4())}.items():
                 connection.run("INSERT INTO _settings (name, value) VALUES (?, ?)", (name, value))
+    backend.upgrade(format)
+    if format < FORMAT:
+        with _writing(backend) as connection:
+            connection.run("UPDATE _settings SET value = ? WHERE name = 'format'", (str(FORMAT),))
+
+
+@contextmanager
+def _writing(backend: Backend) -> Iterator[Connection]:
+    connection = backend.connect(write=True)
+    try:
+        connection.begin_write()
+        yield connection
         connection.commit()
     finally:
         if not connection.lost:
@@ -448,14 +462,16 @@ def _set_up(backend: Backend) -> None:
         connection.close()
 
 
-def _check_format(connection: Connection, url: str) -> None:
+def _format(connection: Connection, url: str) -> int:
     settings: dict[str, str] = {}
     if connection.dialect.has_tables(connection, "_settings"):
         settings = dict(connection.rows("SELECT name, value FROM _settings WHERE name IN ('magic', 'format')"))
     if settings.get("magic") != _MAGIC:
         raise CorruptionError(f"{url} is a database, but not one of TissDB", hint="name another file")
-    if int(settings["format"]) > FORMAT:
+    format = int(settings["format"])
+    if format > FORMAT:
         raise DatabaseError(
-            f"{url} has format {settings['format']}; this version knows formats up to {FORMAT}",
+            f"{url} has format {format}; this version knows formats up to {FORMAT}",
             hint="open it with the version that wrote it, or a later one",
         )
+    return format

@@ -78,6 +78,9 @@ class PostgresBackend:
             "a server is backed up by its own tools", hint="pg_dump; or copy the database to a file: tissdb.copy"
         )
 
+    def upgrade(self, format: int) -> None:
+        """As `Backend`: the server keeps its own files."""
+
     def check(self, connection: Connection) -> list[str]:
         """As `Backend`: indexes that the server marks as broken, and pages whose checksum it found wrong.
 

@@ -10,9 +10,13 @@ from pathlib import Path
 
 from quanta_tissu.errors import DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version
+from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version, damaged
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
+from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, Secret, unreadable
+
+_MAGIC = b"SQLite format 3\0"
+"""With which a file begins that is not encrypted."""
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
 
@@ -33,18 +37,26 @@ class SqliteBackend:
         path: The database file, made if it is not there.
         durable: Wait at every commit until the disk has it.
         busy_timeout: Seconds to wait for another process's writer.
-        vfs: SQLite's file layer; the system's by default.
+        vfs: SQLite's file layer; by default the system's, with checksums, or the cipher if there is a secret.
+        secret: Key or passphrase of an encrypted file.
 
     Raises:
-        DatabaseError: SQLite is too old, or the file is on a network file system, where locks do not hold.
+        DatabaseError: SQLite is too old or cannot encrypt, or the file is on a network file system, where locks do
+            not hold.
         StorageError: The file cannot be opened or made.
-        CorruptionError: It is no database.
+        CorruptionError: It is no database, is damaged, or the secret is another one.
     """
 
     dialect = SQLITE
 
     def __init__(
-        self, path: Path, *, durable: bool = True, busy_timeout: float = 10.0, vfs: str | None = None
+        self,
+        path: Path,
+        *,
+        durable: bool = True,
+        busy_timeout: float = 10.0,
+        vfs: str | None = None,
+        secret: Secret | None = None,
     ) -> None:
         check_version()
         path = path.absolute()
@@ -53,9 +65,13 @@ class SqliteBackend:
         if not path.parent.is_dir():
             raise StorageError(f"there is no directory {path.parent}", hint="make it first")
         _refuse_network(path)
+        if path.exists():
+            _refuse_foreign(path, secret)
         self.path = path
         self.url = str(path)
         self._durable, self._busy_timeout, self._vfs = durable, busy_timeout, vfs
+        self.secret = secret
+        self._key = None if secret is None else secret.for_file(path)
         self._postings: dict[int, PostingsCache] = {}
         self._maintenance = threading.Lock()
         self._checkpointer: SqliteConnection | None = None
@@ -73,7 +89,12 @@ class SqliteBackend:
 
     def _connect(self, *, write: bool, busy_timeout: float) -> SqliteConnection:
         return SqliteConnection(
-            str(self.path), write=write, durable=self._durable, busy_timeout=busy_timeout, vfs=self._vfs
+            str(self.path),
+            write=write,
+            durable=self._durable,
+            busy_timeout=busy_timeout,
+            vfs=self._vfs,
+            key=self._key,
         )
 
     def maintain(self) -> None:
@@ -98,8 +119,8 @@ class SqliteBackend:
         return int(version)
 
     def backup(self, target: Path) -> None:
-        """As `Backend`; others read and write meanwhile."""
-        source, copy = self.connect(write=False), SqliteConnection(str(target), write=True)
+        """As `Backend`; others read and write meanwhile. The copy of an encrypted file has the same key."""
+        source, copy = self.connect(write=False), SqliteConnection(str(target), write=True, key=self._key)
         try:
             with copy.raw.backup("main", source.raw, "main") as work:
                 while not work.done:
@@ -110,7 +131,36 @@ class SqliteBackend:
 
     def check(self, connection: Connection) -> list[str]:
         """As `Backend`."""
-        return [str(text) for (text,) in connection.rows("PRAGMA integrity_check") if text != "ok"]
+        found = [str(text) for (text,) in connection.rows("PRAGMA integrity_check") if text != "ok"]
+        return [f"{self.path}: {text}" for text in found]
+
+    def upgrade(self, format: int) -> None:
+        """As `Backend`: give the pages of a file of format 1 their checksums.
+
+        Raises:
+            CorruptionError: A file of a later format has none, or they were switched off by damage.
+        """
+        if self._key is not None or self._checksums() == CHECKSUM_BYTES:
+            return
+        if format > 1:
+            raise damaged(str(self.path), "it says that its pages have no checksums")
+        connection = self.connect(write=True)
+        try:
+            connection.raw.reserve_bytes(reserve=CHECKSUM_BYTES)
+            # Pages in the write-ahead log are written without checksums as long as the file itself has none.
+            connection.rows("PRAGMA journal_mode = delete")
+            connection.rows("VACUUM")
+        finally:
+            connection.close()
+        self.connect(write=True).close()
+
+    def _checksums(self) -> int:
+        connection = self.connect(write=False)
+        try:
+            connection.rows("SELECT 1 FROM sqlite_schema LIMIT 1")
+            return int(connection.raw.reserve_bytes())
+        finally:
+            connection.close()
 
     def compact(self) -> None:
         """As `Backend`."""
@@ -164,6 +214,23 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refuse_foreign(path: Path, secret: Secret | None) -> None:
+    """Say what a file is that cannot be opened, before SQLite says that it is no database."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(_MAGIC))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not beginning:
+        return  # a new database begins as an empty file
+    if len(beginning) < len(_MAGIC):
+        raise damaged(str(path), f"it has {len(beginning)} bytes only")
+    if secret is not None and beginning == _MAGIC:
+        raise DatabaseError(
+            f"{path} is not encrypted, and a key was given", hint="`tissu db rekey` encrypts it; or give no key"
+        )
 
 
 def _refuse_network(path: Path) -> None:

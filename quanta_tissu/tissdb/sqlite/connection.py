@@ -13,6 +13,7 @@ from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
 from quanta_tissu.tissdb.sqlite.functions import register
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
+from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, CIPHER, checksum_layer, cipher_layer
 
 OLDEST = (3, 51, 3)
 """SQLite before this could lose committed writes when a log was reset during a checkpoint."""
@@ -28,32 +29,49 @@ class SqliteConnection:
         write: For the one writer of this process; others cannot write.
         durable: Wait at every commit until the disk has it.
         busy_timeout: Seconds to wait for another process's writer.
-        vfs: SQLite's file layer; the system's by default.
+        vfs: SQLite's file layer; by default the system's, with checksums, or the cipher if there is a key.
+        key: Of the cipher (`Secret.for_file`), if the file is encrypted.
     """
 
     dialect = SQLITE
     lost = False
 
     def __init__(
-        self, path: str, *, write: bool, durable: bool = True, busy_timeout: float = 10.0, vfs: str | None = None
+        self,
+        path: str,
+        *,
+        write: bool,
+        durable: bool = True,
+        busy_timeout: float = 10.0,
+        vfs: str | None = None,
+        key: str | None = None,
     ) -> None:
+        self._path = path
         self.failed_row = 0
         self.postings: dict[int, PostingsCache] | None = None  # by index, shared by readers of a backend
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        with _in_our_words():
-            self._connection = apsw.Connection(
-                path, flags=flags, statementcachesize=_CACHED_STATEMENTS, **({"vfs": vfs} if vfs else {})
-            )
+        vfs = vfs or (checksum_layer() if key is None else cipher_layer())
+        with self._in_our_words():
+            self._connection = apsw.Connection(path, flags=flags, statementcachesize=_CACHED_STATEMENTS, vfs=vfs)
             try:
-                self._set_up(write, durable, busy_timeout)
+                self._connection.set_busy_timeout(round(busy_timeout * 1000))
+                self._protect(key)
+                self._set_up(write, durable)
                 register(self._connection)
             except BaseException:
                 self._connection.close(True)
                 raise
 
-    def _set_up(self, write: bool, durable: bool, busy_timeout: float) -> None:
+    def _protect(self, key: str | None) -> None:
+        """Give the cipher its key, or a new file room for checksums."""
+        if key is not None:
+            self._connection.pragma("cipher", CIPHER)
+            self._connection.pragma("key", key)
+        elif self._connection.pragma("page_count") == 0:
+            self._connection.reserve_bytes(reserve=CHECKSUM_BYTES)
+
+    def _set_up(self, write: bool, durable: bool) -> None:
         connection = self._connection
-        connection.set_busy_timeout(round(busy_timeout * 1000))
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
@@ -84,7 +102,7 @@ class SqliteConnection:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except apsw.Error as error:
-            raise translated(error) from error
+            raise translated(error, self._path) from error
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """As `Connection`."""
@@ -93,7 +111,7 @@ class SqliteConnection:
             found: Row | None = cursor.fetchone()
             cursor.close()
         except apsw.Error as error:
-            raise translated(error) from error
+            raise translated(error, self._path) from error
         return found
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -101,7 +119,7 @@ class SqliteConnection:
         try:
             self._connection.execute(sql, parameters).fetchall()
         except apsw.Error as error:
-            raise translated(error) from error
+            raise translated(error, self._path) from error
         return self._connection.changes()
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
@@ -118,7 +136,7 @@ class SqliteConnection:
             self._connection.executemany(sql, counted()).fetchall()
         except apsw.Error as error:
             self.failed_row = begun - 1
-            raise translated(error) from error
+            raise translated(error, self._path) from error
 
     def begin_read(self) -> None:
         """As `Connection`: the state is that of this moment."""
@@ -140,7 +158,7 @@ class SqliteConnection:
             ) from error
         except apsw.Error as error:
             self.rollback()
-            raise translated(error) from error
+            raise translated(error, self._path) from error
 
     def rollback(self) -> None:
         """As `Connection`."""
@@ -161,8 +179,15 @@ class SqliteConnection:
         """As `Connection`."""
         self._connection.close(True)
 
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
 
-def translated(error: Exception) -> Exception:
+
+def translated(error: Exception, path: str) -> Exception:
     """An error of SQLite as one of ours, or the same if it says nothing about the user's input or machine."""
     text = str(error)
     match error:
@@ -172,18 +197,26 @@ def translated(error: Exception) -> Exception:
                 hint="try again; nothing was written",
             )
         case apsw.FullError():
-            return StorageError(f"the disk is full ({text})", hint="make room; nothing of this write was kept")
+            return StorageError(
+                f"the disk of {path} is full ({text})", hint="make room; nothing of this write was kept"
+            )
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
             return StorageError(
-                f"the database cannot be written or opened ({text})", hint="check the path and its permissions"
+                f"{path} cannot be written or opened ({text})", hint="check the path and its permissions"
             )
-        case apsw.NotADBError() | apsw.CorruptError():
+        case apsw.NotADBError():
             return CorruptionError(
-                f"the file is damaged, or no database, or encrypted ({text})",
-                hint="restore a backup; `tissu db verify` says what is damaged",
+                f"{path} is no database, or its beginning is damaged, or it is encrypted and this is not its key",
+                hint="nothing was changed: is it the right file, and the right key? Otherwise restore a backup",
             )
+        case apsw.CorruptError():
+            return damaged(path, text)
+        case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            return damaged(path, "a page is not what was written")
         case apsw.IOError():
-            return StorageError(f"the disk failed ({text})", hint="check the disk; nothing of this write was kept")
+            return StorageError(
+                f"the disk failed at {path} ({text})", hint="check the disk; nothing of this write was kept"
+            )
         case apsw.InterruptError():
             return BusyError("the query took too long and was stopped", hint="narrow it, or raise the time limit")
         case apsw.TooBigError():
@@ -191,12 +224,12 @@ def translated(error: Exception) -> Exception:
     return error
 
 
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except apsw.Error as error:
-        raise translated(error) from error
+def damaged(path: str, what: str) -> CorruptionError:
+    """What to say of a file that is not what was written."""
+    return CorruptionError(
+        f"{path} is damaged: {what}",
+        hint="`tissu db verify` says what is damaged, `tissu db restore` puts a backup in its place",
+    )
 
 
 def check_version() -> None:
@@ -209,5 +242,5 @@ def check_version() -> None:
     if version < OLDEST:
         raise DatabaseError(
             f"SQLite {apsw.sqlite_lib_version()} can lose committed writes",
-            hint=f"install apsw with SQLite {'.'.join(map(str, OLDEST))} or later: pip install -U apsw",
+            hint=f"pip install -U apsw-sqlite3mc; SQLite {'.'.join(map(str, OLDEST))} or later is needed",
         )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import apsw
 
+from quanta_tissu.tissdb.sqlite.protection import checksum_layer
+
 SECTOR = 512
 
 MODES = ("drop", "keep", "mix", "torn", "reorder")
@@ -59,11 +61,11 @@ class Disk:
 
 
 class RecordingFile(apsw.VFSFile):
-    def __init__(self, disk: Disk, name, flags) -> None:
+    def __init__(self, disk: Disk, base: str, name, flags) -> None:
         self.disk = disk
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self.name = Path(path).name if path else ""
-        super().__init__("", name, flags)
+        super().__init__(base, name, flags)
 
     def xWrite(self, data, offset):  # noqa: N802
         if part := self.disk.shortened(bytes(data)):
@@ -84,14 +86,18 @@ class RecordingFile(apsw.VFSFile):
 
 
 class RecordingLayer(apsw.VFS):
-    """A file layer under a name; it lives as long as it is held."""
+    """A file layer under a name; it lives as long as it is held.
 
-    def __init__(self, disk: Disk, name: str) -> None:
+    Its writes have their checksums already; if a cipher stands on top of it, they are encrypted already.
+    """
+
+    def __init__(self, disk: Disk, name: str, *, encrypted: bool = False) -> None:
         self.disk = disk
-        super().__init__(name, "")
+        self.base = "unix" if encrypted else checksum_layer()
+        super().__init__(name, self.base)
 
     def xOpen(self, name, flags):  # noqa: N802
-        return RecordingFile(self.disk, name, flags)
+        return RecordingFile(self.disk, self.base, name, flags)
 
     def xDelete(self, name, sync):  # noqa: N802
         self.disk.before("delete", Path(name).name)
