@@ -229,6 +229,22 @@ def shift(value: Value, months: int, microseconds: int) -> Value:
         return None
 
 
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_UPPER = {lower: upper for upper, lower in _LOWER.items()}
+
+
+def text_function(function: str, value: Value) -> Value:
+    """`lower`, `upper` (of A to Z) or `length` (in characters) of a string, null of anything else."""
+    if kind_of(value) != STRING:
+        return None
+    return len(value) if function == "length" else value.translate(_LOWER if function == "lower" else _UPPER)
+
+
+def concatenated(left: Value, right: Value) -> str | None:
+    """Two strings as one, null unless both are strings."""
+    return left + right if kind_of(left) == STRING == kind_of(right) else None
+
+
 def moment(microseconds: int | None) -> dt.datetime | None:
     """A time of the database as a value."""
     if microseconds is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 from quanta_tissu.errors import QueryError
@@ -94,21 +95,30 @@ def columns_of(query: ir.Query) -> list[str]:
 
 
 def walk(value: Any) -> Iterator[Any]:
-    """A thing of ours and everything in it, in the order in which it stands."""
+    """A thing of ours and every other one in it, in the order in which they stand."""
     pending = [value]
     while pending:
         one = pending.pop()
         yield one
-        if isinstance(one, (tuple, list)):
-            pending += reversed(one)
+        if isinstance(one, tuple | list):
+            pending += one[::-1]
         else:
-            names: dict[str, Any] = getattr(type(one), "__dataclass_fields__", {})
-            pending += [getattr(one, name) for name in reversed(names)]
+            kind: type = type(one)
+            pending += [getattr(one, name) for name in _inner(kind)]
+
+
+@cache
+def _inner(kind: type) -> tuple[str, ...]:
+    """The fields, last first, in which there may be more than text and numbers."""
+    if not is_dataclass(kind):
+        return ()
+    return tuple(one.name for one in reversed(fields(kind)) if one.type not in ("Span", "str", "int", "bool"))
 
 
 def legs_of(condition: ir.Condition | None) -> list[ir.Match | ir.Near]:
-    """MATCH and NEAR of a WHERE."""
-    return [part for part in walk(condition) if isinstance(part, ir.Match | ir.Near)]
+    """MATCH and NEAR of a WHERE, each once: first those that search for words."""
+    found = dict.fromkeys(part for part in walk(condition) if isinstance(part, ir.Match | ir.Near))
+    return sorted(found, key=lambda leg: isinstance(leg, ir.Near))
 
 
 def _check_grouped(text: str, select: ir.Select, outputs: list[ir.Expression], span: ir.Span) -> None:
@@ -151,22 +161,20 @@ def _outside(value: Any, groups: tuple[ir.Expression, ...]) -> Iterator[Any]:
 
 def _with_scores(text: str, select: ir.Select, grouped: bool) -> ir.Select:
     legs = legs_of(select.where)
-    if legs and select.joins:
-        raise _error(text, legs[0].span, "MATCH and NEAR search one collection", "search first, then join by _id")
-    for place, leg in enumerate(legs):
-        if any(type(leg) is type(one) for one in legs[:place]):
-            raise _error(text, leg.span, "there is a second one", "one MATCH and one NEAR in a statement")
-    names = [leg.index for leg in legs]
+    nears = [leg for leg in legs if isinstance(leg, ir.Near)]
+    if nears and select.joins:
+        raise _error(text, nears[0].span, "NEAR searches one collection", "search first, then join by _id")
+    if len(nears) > 1:
+        raise _error(text, nears[1].span, "there is a second one", "one NEAR in a statement")
 
     def named(value: Any) -> Any:
         if not isinstance(value, ir.Score):
             return value
-        if value.index == "" and len(names) == 1:
-            return replace(value, index=names[0])
-        if value.index not in names:
-            known = " or ".join(f"SCORE({name})" for name in names)
+        meant = [leg for leg in legs if value.index in ("", leg.index, f"{leg.source}.{leg.index}")]
+        if len(meant) != 1:
+            known = " or ".join(dict.fromkeys(f"SCORE({leg.index})" for leg in legs))
             raise _error(text, value.span, "a score of what?", known or "SCORE needs a MATCH or a NEAR in WHERE")
-        return value
+        return replace(value, index=meant[0].index, leg=meant[0])
 
     def rebuilt(value: Any) -> Any:
         value = named(value)

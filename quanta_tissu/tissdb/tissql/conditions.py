@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from sqlglot import exp
 
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.reader import MAX_EXPRESSION_DEPTH, Reader, fail, span_of
+
+Legs = Literal["all", "match"] | None
+"""Which conditions that search may stand somewhere."""
 
 _NEGATED: dict[str, ir.Comparison] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
@@ -25,13 +28,13 @@ _COMPARISONS: dict[type[exp.Expr], ir.Comparison] = {
 class ConditionReader(Reader):
     """As `Reader`, and reads conditions."""
 
-    def condition(self, node: exp.Expr, *, negated: bool = False, legs: bool = False) -> ir.Condition:
+    def condition(self, node: exp.Expr, *, negated: bool = False, legs: Legs = None) -> ir.Condition:
         """What a node says, as a condition.
 
         Args:
             node: The node.
             negated: Its contrary.
-            legs: Whether MATCH and NEAR may stand here.
+            legs: Whether MATCH and NEAR may stand here, or MATCH alone; None: neither.
         """
         self._depth += 1
         if self._depth > MAX_EXPRESSION_DEPTH:
@@ -43,15 +46,16 @@ class ConditionReader(Reader):
         finally:
             self._depth -= 1
 
-    def _condition(self, node: exp.Expr, negated: bool, legs: bool) -> ir.Condition:
+    def _condition(self, node: exp.Expr, negated: bool, legs: Legs) -> ir.Condition:
         if isinstance(node, exp.Paren):
             return self.condition(self.single(node, "this"), negated=negated, legs=legs)
         if isinstance(node, exp.Not):
-            return self.condition(self.single(node, "this"), negated=not negated)
+            return self.condition(self.single(node, "this"), negated=not negated, legs=legs and "match")
         if isinstance(node, exp.And | exp.Or):
             nodes = self.limited(node, list(_chain(node)))
             both = isinstance(node, exp.And) != negated
-            items = tuple(self.condition(part, negated=negated, legs=legs and both) for part in nodes)
+            inside: Legs = legs if both else legs and "match"
+            items = tuple(self.condition(part, negated=negated, legs=inside) for part in nodes)
             return ir.All(items) if both else ir.Some(items)
         if type(node) in _COMPARISONS:
             self.only(node, "this", "expression")
@@ -75,11 +79,11 @@ class ConditionReader(Reader):
                 raise fail(self.text, node, "EXISTS takes the path of a field", "EXISTS author.name")
             return ir.Exists(found, negated)
         if isinstance(node, exp.Anonymous) and str(node.this).upper() in ("MATCH", "NEAR"):
-            return self._leg(node, legs)
+            return self._leg(node, negated, legs)
         if isinstance(node, exp.Boolean):
             return ir.Truth(bool(node.this) != negated)
         value = self.expression(node)
-        if not isinstance(value, ir.FieldOf | ir.Parameter):
+        if not isinstance(value, ir.FieldOf | ir.Parameter | ir.Case | ir.Coalesce):
             raise fail(self.text, node, "this is no condition", "compare it: a > 1, a = 'x', a IS NOT NULL")
         return ir.Compare("=", value, ir.Constant(not negated, "bool"))
 
@@ -127,25 +131,54 @@ class ConditionReader(Reader):
             raise fail(self.text, node, "IS is for NULL", "a = TRUE; a IS NULL, a IS NOT NULL")
         return ir.IsNull(self.expression(node.this), negated)
 
-    def _leg(self, node: exp.Anonymous, legs: bool) -> ir.Condition:
+    def _leg(self, node: exp.Anonymous, negated: bool, legs: Legs) -> ir.Condition:
         name = str(node.this).upper()
-        if not legs:
+        if legs is None:
+            raise fail(self.text, node, f"{name} stands in WHERE", "no HAVING, ON or CASE around it")
+        if name == "NEAR" and legs == "match":
             raise fail(
-                self.text,
-                node,
-                f"{name} is joined to other conditions by AND",
-                "no OR, NOT, HAVING or ON around it",
+                self.text, node, "NEAR is joined to other conditions by AND", "it chooses among what suits them"
             )
         count = (2,) if name == "MATCH" else (2, 3)
         if len(node.expressions) not in count:
             raise fail(
                 self.text, node, f"{name} does not take this", "MATCH(index, 'words'), NEAR(index, :vector, 10)"
             )
-        index, what = self._index_name(node.expressions[0]), self.constant(node.expressions[1])
+        (source, index), what = self._index_of(node.expressions[0]), self.constant(node.expressions[1])
         if name == "MATCH":
-            return ir.Match(index, what, span_of(node))
+            return ir.Match(index, what, source, negated, legs == "all", span_of(node))
         k = self.constant(node.expressions[2]) if len(node.expressions) == 3 else ir.Constant(10, "int")
-        return ir.Near(index, what, k, span_of(node))
+        return ir.Near(index, what, k, source, span_of(node))
+
+    def _index_of(self, node: exp.Expr) -> tuple[str, str]:
+        """The source and the name of an index; where there is one source, its name may be left out."""
+        source = node.table if isinstance(node, exp.Column) else ""
+        known = [one.alias for one in self.sources]
+        if source not in known and (source or len(known) > 1):
+            raise fail(
+                self.text, node, "of which collection is this index?", f"begin with one of: {', '.join(known)}"
+            )
+        return source or known[0], self._index_name(node)
+
+    def _case(self, node: exp.Case) -> ir.Expression:
+        """CASE WHEN condition THEN value, or CASE value WHEN other THEN value, which compares by `=`."""
+        self.only(node, "this", "ifs", "default")
+        with self.choosing(node):
+            subject = None if node.this is None else self.expression(node.this)
+            branches = []
+            for branch in self.limited(node, node.args["ifs"]):
+                self.only(branch, "this", "true")
+                when = (
+                    self.condition(branch.this)
+                    if subject is None
+                    else ir.Compare("=", subject, self.expression(branch.this))
+                )
+                branches.append((when, self.expression(branch.args["true"])))
+            default = node.args.get("default")
+            otherwise = ir.Constant(None, "NoneType") if default is None else self.expression(default)
+            return ir.Case(tuple(branches), otherwise)
+
+    _READERS = {**Reader._READERS, exp.Case: _case}  # noqa: RUF012
 
 
 def _chain(node: exp.Expr) -> Iterator[exp.Expr]:

@@ -54,6 +54,23 @@ def known(kind: int, present: str, payload: tuple[str, ...]) -> Lowered:
     )
 
 
+def chosen(branches: Sequence[tuple[str, Lowered]], otherwise: Lowered) -> Lowered:
+    """The value of the first condition that holds, or another."""
+    if not branches:
+        return otherwise
+    values = [*(value for _, value in branches), otherwise]
+
+    def case(parts: Sequence[str]) -> str:
+        cases = " ".join(f"WHEN {when} THEN {part}" for (when, _), part in zip(branches, parts, strict=False))
+        return f"(CASE {cases} ELSE {parts[-1]} END)"
+
+    kinds = {value.kind for value in values} - {meaning.NULL}
+    rank = case([value.rank for value in values])
+    payload = tuple(map(case, zip(*(value.payload for value in values), strict=True)))
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return Lowered(kind, rank, payload, lambda asked: f"{rank} = {asked}")
+
+
 def slot(number: int | str, facet: str) -> str:
     """The place of a constant in SQL: `facet` says in which form the engine wants it."""
     return f"\0{number}:{facet}\0"
@@ -128,6 +145,12 @@ class Engine(Protocol):
 
     def shift(self, value: Lowered, months: int, microseconds: int) -> Lowered:
         """A point in time, moved."""
+
+    def text_function(self, function: str, value: Lowered) -> Lowered:
+        """LOWER, UPPER or LENGTH; the former two of A to Z."""
+
+    def concatenation(self, left: Lowered, right: Lowered) -> Lowered:
+        """Of two strings."""
 
     def aggregate(self, function: str, value: Lowered) -> Lowered:
         """SUM, AVG, STDDEV, MIN or MAX."""

@@ -114,6 +114,37 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
+class TextFunction:
+    """LOWER, UPPER or LENGTH of a string."""
+
+    function: Literal["lower", "upper", "length"]
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """`left || right`, of strings."""
+
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce:
+    """The first that is not null."""
+
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """CASE: the value of the first condition that holds, or another."""
+
+    branches: tuple[tuple[Condition, Expression], ...]
+    otherwise: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregate:
     """`COUNT(*)` (no operand), and the other functions of many rows."""
 
@@ -125,10 +156,16 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well a document suits MATCH or NEAR; `index` says of which, if there are both."""
+    """How well a document suits MATCH or NEAR.
+
+    Attributes:
+        index: What was written: nothing, an index, or an index with its collection.
+        leg: The condition that is meant.
+    """
 
     index: str
     span: Span = field(default=(0, 0), compare=False)
+    leg: Match | Near | None = None
 
 
 Expression = (
@@ -143,6 +180,10 @@ Expression = (
     | Arithmetic
     | Shift
     | Extract
+    | TextFunction
+    | Concatenation
+    | Coalesce
+    | Case
     | Aggregate
     | Score
 )
@@ -219,10 +260,21 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Words are found by a text index."""
+    """Words are found by a text index, or, negated, are not.
+
+    Attributes:
+        index: The index.
+        words: What to look for.
+        source: Of which collection.
+        negated: Documents that are not found.
+        must: Joined to all else by AND, so that no other documents are in the result.
+    """
 
     index: str
     words: Expression
+    source: str
+    negated: bool
+    must: bool
     span: Span = field(default=(0, 0), compare=False)
 
 
@@ -233,6 +285,7 @@ class Near:
     index: str
     vector: Expression
     k: Expression
+    source: str
     span: Span = field(default=(0, 0), compare=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from quanta_tissu.errors import InvalidDocumentError, QueryError
@@ -13,85 +13,97 @@ from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.search.hybrid import Request, search
 from quanta_tissu.tissdb.search.query import parse_query
 from quanta_tissu.tissdb.tissql import ir
-from quanta_tissu.tissdb.tissql.check import legs_of
+from quanta_tissu.tissdb.tissql.check import walk
 from quanta_tissu.tissdb.tissql.reference import Environment, evaluate
 
 _ALL = 2**31 - 1
 """As many as there are."""
 
 
-def beside(condition: ir.Condition | None) -> ir.Condition:
-    """A WHERE without its MATCH and NEAR."""
+def without(condition: ir.Condition | None, kinds: Any) -> ir.Condition:
+    """A WHERE without what is joined to the rest by AND and speaks of MATCH or NEAR, or of one of them."""
     items = condition.items if isinstance(condition, ir.All) else (condition,) if condition is not None else ()
     rest: list[ir.Condition] = []
     for item in items:
         if isinstance(item, ir.All):
-            rest.append(beside(item))
-        elif not isinstance(item, ir.Match | ir.Near):
+            rest.append(without(item, kinds))
+        elif not any(isinstance(part, kinds) for part in walk(item)):
             rest.append(item)
     return ir.All(tuple(rest)) if rest else ir.Truth(True)
 
 
-def find_scores(
-    text: str,
-    where: ir.Condition | None,
-    info: CollectionInfo,
-    connection: Connection,
-    others: Filter,
-    scores: str,
-    env: Environment,
-    cache_of: Callable[[Index], VectorCache],
-    seq: int,
-) -> Mapping[str, str]:
-    """What MATCH and NEAR find among the documents that suit all else.
+def find_words(
+    text: str, leg: ir.Match, info: CollectionInfo, connection: Connection, others: Filter | None, env: Environment
+) -> str:
+    """What MATCH finds.
 
     Args:
         text: The statement.
-        where: Its condition.
+        leg: The condition.
         info: The collection.
         connection: Sees one state throughout.
-        others: The documents that suit the other conditions.
-        scores: `Engine.scores` of the engine.
+        others: Documents that suit other conditions, if that is known; it saves looking at more.
+        env: Parameters and moment.
+
+    Returns:
+        JSON of pairs of row and score.
+
+    Raises:
+        QueryError: There is no such index, or it cannot search for this.
+    """
+    index = _index(text, info, leg, "text")
+    try:
+        query = parse_query(evaluate(leg.words, env))
+    except QueryError as error:
+        raise _error(text, leg, error.message, error.hint) from None
+    return _pairs(connection.dialect.text.search(connection, index, query, _ALL, others))
+
+
+def find_near(
+    text: str,
+    leg: ir.Near,
+    info: CollectionInfo,
+    connection: Connection,
+    others: Filter,
+    env: Environment,
+    cache_of: Callable[[Index], VectorCache],
+    seq: int,
+) -> str:
+    """What NEAR finds among the documents that suit all else.
+
+    Args:
+        text: As for `find_words`, and so are `leg`, `info`, `connection` and `env`.
+        leg: The condition.
+        info: The collection.
+        connection: The connection.
+        others: The documents that suit all else.
         env: Parameters and moment.
         cache_of: Vectors of an index.
         seq: The number of the log's last entry in this state.
 
     Returns:
-        By index, JSON of pairs of row and score.
+        JSON of pairs of row and score.
 
     Raises:
         QueryError: There is no such index, or it cannot search for this.
     """
-    found: dict[str, list[tuple[int, float]]] = {}
-    for leg in sorted(legs_of(where), key=lambda leg: isinstance(leg, ir.Near)):  # the nearest k of those of MATCH
-        if isinstance(leg, ir.Match):
-            index = _index(text, info, leg, "text")
-            words = evaluate(leg.words, env)
-            try:
-                query = parse_query(words)
-            except QueryError as error:
-                raise _error(text, leg, error.message, error.hint) from None
-            found[leg.index] = connection.dialect.text.search(connection, index, query, _ALL, others)
-            continue
-        _index(text, info, leg, "vector")
-        k = evaluate(leg.k, env)
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise _error(text, leg, f"k = {k!r} is no number of documents", "NEAR(index, :vector, 10)")
-        vector = evaluate(leg.vector, env)
-        if not isinstance(vector, list):
-            raise _error(text, leg, f"{vector!r:.40} is no vector", "a list of numbers, as a parameter")
-        for pairs in found.values():
-            others = Filter(
-                f"SELECT o.rid FROM ({others.sql}) AS o JOIN ({scores}) AS m ON m.rid = o.rid",
-                (*others.parameters, json.dumps(pairs)),
-            )
-        request = Request(None, vector, k, vector_index=leg.index, only=others)
-        try:
-            near = search(connection, info, request, cache_of, seq, env.moment)
-        except InvalidDocumentError as error:
-            raise _error(text, leg, error.message, error.hint) from None
-        found[leg.index] = [(one.rid, one.score) for one in near]
-    return {name: json.dumps([[rid, float(score)] for rid, score in pairs]) for name, pairs in found.items()}
+    _index(text, info, leg, "vector")
+    k = evaluate(leg.k, env)
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise _error(text, leg, f"k = {k!r} is no number of documents", "NEAR(index, :vector, 10)")
+    vector = evaluate(leg.vector, env)
+    if not isinstance(vector, list):
+        raise _error(text, leg, f"{vector!r:.40} is no vector", "a list of numbers, as a parameter")
+    request = Request(None, vector, k, vector_index=leg.index, only=others)
+    try:
+        near = search(connection, info, request, cache_of, seq, env.moment)
+    except InvalidDocumentError as error:
+        raise _error(text, leg, error.message, error.hint) from None
+    return _pairs((one.rid, one.score) for one in near)
+
+
+def _pairs(found: Iterable[tuple[int, float]]) -> str:
+    return json.dumps([[rid, float(score)] for rid, score in found])
 
 
 def _index(text: str, info: CollectionInfo, leg: ir.Match | ir.Near, kind: Any) -> Index:

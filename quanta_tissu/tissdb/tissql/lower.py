@@ -13,8 +13,8 @@ from quanta_tissu.tissdb.backend import Dialect, Row
 from quanta_tissu.tissdb.definitions import CollectionInfo
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import legs_of, walk
-from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, comparison, slot
-from quanta_tissu.tissdb.values import Value, decode
+from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, chosen, comparison, slot
+from quanta_tissu.tissdb.values import Value, decode, decode_many
 
 Kinds = int | tuple[int, ...]
 """The kind of a constant, or of each of the values that a parameter of IN holds."""
@@ -25,6 +25,9 @@ Constants = Mapping[tuple[ir.Expression, bool], tuple[int, Kinds]]
 _MARK = re.compile("\0([^:\0]+):([^\0]*)\0")
 
 _MOST_PARAMETERS = 30_000
+
+_MOST_SQL = 900_000
+"""Characters: SQLite takes a million bytes."""
 
 _NO_LIMIT = 2**63 - 1
 
@@ -85,6 +88,16 @@ class Plan:
         return out
 
 
+    def rows(self, rows: Sequence[Row]) -> list[list[Value]]:
+        """The values of all rows of the result; whole documents, where they are all of it, read together."""
+        if self.readers != ((2, _read_document),):
+            return [self.values(row) for row in rows]
+        documents = decode_many([text for _, text in rows])
+        for document, (id, _) in zip(documents, rows, strict=True):
+            document["_id"] = id
+        return [[document] for document in documents]
+
+
 def _finished(sql: str, readers: Sequence[tuple[int, Callable[[Sequence[Any]], Value]]]) -> Plan:
     slots = tuple((mark[1], mark[2]) for mark in _MARK.finditer(sql))
     if len(slots) > _MOST_PARAMETERS:
@@ -92,6 +105,8 @@ def _finished(sql: str, readers: Sequence[tuple[int, Callable[[Sequence[Any]], V
             f"the statement needs {len(slots):,} values; engines take {_MOST_PARAMETERS:,}",
             hint="ask in several queries",
         )
+    if len(sql) > _MOST_SQL:
+        raise QueryError("the statement needs more SQL than engines take", hint="ask in several queries")
     return Plan(_MARK.sub("?", sql), slots, tuple(readers))
 
 
@@ -103,18 +118,26 @@ class Lowering:
         dialect: The engine's dialect.
         find: Finds a collection.
         constants: Slots and kinds of constants.
+        first: The number of the first MATCH or NEAR.
 
     Attributes:
         names: What the statement calls the sources that have these names in SQL.
     """
 
     def __init__(
-        self, engine: Engine, dialect: Dialect, find: Callable[[ir.Source], CollectionInfo], constants: Constants
+        self,
+        engine: Engine,
+        dialect: Dialect,
+        find: Callable[[ir.Source], CollectionInfo],
+        constants: Constants,
+        first: int = 0,
     ) -> None:
         self._engine, self._dialect, self._find, self._constants = engine, dialect, find, constants
         self.names: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
         self._keys: dict[ir.Expression, Lowered] = {}
+        self._places: dict[ir.Match | ir.Near, int] = {}
+        self._next_place = first
 
     def query(self, query: ir.Query) -> Plan:
         """A query whose rows are those of the result."""
@@ -149,7 +172,7 @@ class Lowering:
         return _finished(sql, ())
 
     def rids(self, source: ir.Source, where: ir.Condition) -> Plan:
-        """The query for the rows that suit the conditions beside MATCH and NEAR."""
+        """The query for the rows that suit conditions."""
         self._enter((source,))
         return _finished(f"SELECT s0.rid {self._from(ir.Select((), source, where=where))}", ())
 
@@ -175,16 +198,27 @@ class Lowering:
     def _from(self, select: ir.Select) -> str:
         first = self._aliases[select.source.alias]
         parts = [f"FROM {self._find(select.source).table} AS {first}"]
-        for place, leg in enumerate(legs_of(select.where)):
-            table = self._engine.scores().replace("?", slot("leg", leg.index))
-            parts.append(f"JOIN ({table}) AS m{place} ON m{place}.rid = {first}.rid")
-            self._keys[ir.Score(leg.index)] = self._engine.score(f"m{place}.score")
+        searched = {leg: self._found(leg) for leg in legs_of(select.where)}
+        # What must be found comes first: it is little, and nothing else needs to be looked at.
+        early = [leg for leg in searched if _must(leg) and leg.source == select.source.alias]
+        parts += [searched[leg] for leg in early]
         for join in select.joins:
             alias, on = self._aliases[join.source.alias], " AND ".join(self.condition(one) for one in join.on)
             outer = "LEFT JOIN" if join.outer else "JOIN"
             parts.append(f"{outer} {self._find(join.source).table} AS {alias} ON {on} AND {_live(alias)}")
+        parts += [joined for leg, joined in searched.items() if leg not in early]
         where = "" if select.where is None else f" AND {self.condition(select.where)}"
         return f"{' '.join(parts)} WHERE {_live(first)}{where}"
+
+    def _found(self, leg: ir.Match | ir.Near) -> str:
+        """The join with what a search has found."""
+        place = self._next_place
+        self._next_place += 1
+        table = self._engine.scores().replace("?", slot("leg", str(place)))
+        self._keys[ir.Score(leg.index, leg=leg)] = self._engine.score(f"m{place}.score")
+        self._places[leg] = place
+        outer = "" if _must(leg) else "LEFT "
+        return f"{outer}JOIN ({table}) AS m{place} ON m{place}.rid = {self._aliases[leg.source]}.rid"
 
     def _output(
         self, column: ir.Column, source: ir.Source
@@ -341,6 +375,16 @@ class Lowering:
             case ir.Extract(part, operand):
                 value = self.expression(operand)
                 return engine.extract(part, value) if _may_be_time(value) else engine.null()
+            case ir.TextFunction(function, operand):
+                return engine.text_function(function, self.expression(operand))
+            case ir.Concatenation(left, right):
+                return engine.concatenation(self.expression(left), self.expression(right))
+            case ir.Coalesce(items):
+                *before, last = map(self.expression, items)
+                return chosen([(engine.is_null(value, True), value) for value in before], last)
+            case ir.Case(branches, otherwise):
+                cases = [(self.condition(when), self.expression(value)) for when, value in branches]
+                return chosen(cases, self.expression(otherwise))
             case _:
                 raise AssertionError(f"unreachable: {expression} was checked before")
 
@@ -365,6 +409,8 @@ class Lowering:
             case ir.Exists(operand, negated):
                 test = engine.exists(self._aliases[operand.source], operand.path)
                 return f"NOT ({test})" if negated else f"({test})"
+            case ir.Match(negated=negated) if not _must(condition):
+                return f"m{self._places[condition]}.rid IS {'' if negated else 'NOT '}NULL"
             case ir.Match() | ir.Near():
                 return TRUE  # the join with its scores has chosen
 
@@ -408,6 +454,11 @@ def _balanced(word: str, tests: Sequence[str]) -> str:
 
 def _live(alias: str) -> str:
     return f"({alias}.expires IS NULL OR {alias}.expires > {slot(MOMENT, 'i')})"
+
+
+def _must(leg: ir.Match | ir.Near) -> bool:
+    """Whether nothing is in the result that the search has not found."""
+    return isinstance(leg, ir.Near) or leg.must
 
 
 def _may_be_time(value: Lowered) -> bool:

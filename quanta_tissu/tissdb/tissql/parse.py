@@ -12,7 +12,7 @@ from quanta_tissu.errors import QueryError
 from quanta_tissu.tissdb.paths import path_text
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import check_select, check_union
-from quanta_tissu.tissdb.tissql.conditions import ConditionReader
+from quanta_tissu.tissdb.tissql.conditions import ConditionReader, Legs
 from quanta_tissu.tissdb.tissql.reader import fail, span_of
 from quanta_tissu.tissdb.tissql.tokens import syntax_tree
 
@@ -118,7 +118,7 @@ class _StatementReader(ConditionReader):
         distinct = tree.args.get("distinct")
         if distinct is not None:
             self.only(distinct)
-        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs=True)
+        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs="all")
         self.aliases = {
             node.alias: column.value
             for node, column in zip(tree.expressions, columns, strict=True)
@@ -181,6 +181,12 @@ class _StatementReader(ConditionReader):
             return value.part
         if isinstance(value, ir.Now):
             return "now"
+        if isinstance(value, ir.TextFunction):
+            return value.function
+        if isinstance(value, ir.Coalesce):
+            return "coalesce"
+        if isinstance(value, ir.Case):
+            return "case"
         return "score" if isinstance(value, ir.Score) else written(self.text, span_of(node))
 
     def _groups(self, tree: exp.Select) -> tuple[ir.Expression, ...] | None:
@@ -212,7 +218,7 @@ class _StatementReader(ConditionReader):
             out.append(None if node is None else self.constant(self.single(node, "expression")))
         return out[0], out[1]
 
-    def _condition_of(self, node: exp.Expr, *, legs: bool = False) -> ir.Condition:
+    def _condition_of(self, node: exp.Expr, *, legs: Legs = None) -> ir.Condition:
         self.only(node, "this")
         return self.condition(node.this, legs=legs)
 
@@ -315,7 +321,7 @@ class _StatementReader(ConditionReader):
             changes.append((target.path, self.expression(node.expression)))
         if not changes:
             raise fail(self.text, tree, "SET is missing", "UPDATE notes SET title = '...'")
-        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs=True)
+        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs="all")
         self.refuse_aggregates("SET and WHERE of an UPDATE")
         return ir.Update(source, tuple(changes), where)
 
@@ -323,7 +329,7 @@ class _StatementReader(ConditionReader):
         self.only(tree, "this", "where")
         source = self.source(tree.this)
         self.sources = [source]
-        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs=True)
+        where = None if tree.args.get("where") is None else self._condition_of(tree.args["where"], legs="all")
         self.refuse_aggregates("WHERE of a DELETE")
         return ir.Delete(source, where)
 

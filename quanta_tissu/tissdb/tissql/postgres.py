@@ -216,6 +216,20 @@ class PostgresEngine:
             lambda asked: f"({value.rank} = {asked} AND {moved} IS NOT NULL)",
         )
 
+    def text_function(self, function: str, value: Lowered) -> Lowered:
+        """As `Engine`."""
+        found = f'{function}(({self._string(value)}) COLLATE "C")'
+        return self.number(found) if function == "length" else self.text(found)
+
+    def concatenation(self, left: Lowered, right: Lowered) -> Lowered:
+        """As `Engine`."""
+        return self.text(f'(({self._string(left)}) COLLATE "C" || ({self._string(right)}) COLLATE "C")')
+
+    def _string(self, value: Lowered) -> str:
+        if value.kind is not None:
+            return value.payload[1] if value.kind == meaning.STRING else "NULL::text"
+        return f"CASE WHEN {value.guard(meaning.STRING)} THEN {value.payload[1]} END"
+
     def aggregate(self, function: str, value: Lowered) -> Lowered:
         """As `Engine`; MIN and MAX a kind at a time."""
         number, text = value.payload

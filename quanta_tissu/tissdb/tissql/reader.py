@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlglot import exp
@@ -29,6 +30,11 @@ _AGGREGATES: dict[type[exp.Expr], Any] = {
     exp.Max: "max",
     exp.Stddev: "stddev",
 }
+
+_TEXT_FUNCTIONS: dict[type[exp.Expr], Any] = {exp.Lower: "lower", exp.Upper: "upper", exp.Length: "length"}
+
+_MAX_CHOICES = 3
+"""CASE and COALESCE in one another."""
 
 _UNITS = {
     "MICROSECOND": 1,
@@ -78,7 +84,7 @@ class Reader:
         self.sources: list[ir.Source] = []
         self.aliases: dict[str, ir.Expression] = {}
         self.parameter_keys: set[int | str] = set()
-        self._depth = 0
+        self._depth = self._choices = 0
         self._aggregates: list[ir.Span] = []
 
     def only(self, node: exp.Expr, *names: str) -> None:
@@ -291,6 +297,32 @@ class Reader:
             raise fail(self.text, node, f"{part!r} is no part of a point in time", f"one of {', '.join(_PARTS)}")
         return ir.Extract(part, self.expression(node.expression))  # type: ignore[arg-type]
 
+    def _text_function(self, node: exp.Expr) -> ir.Expression:
+        return ir.TextFunction(_TEXT_FUNCTIONS[type(node)], self.expression(self.single(node, "this")))
+
+    def _concatenation(self, node: exp.DPipe) -> ir.Expression:
+        self.only(node, "this", "expression", "safe")
+        return ir.Concatenation(self.expression(node.this), self.expression(node.expression))
+
+    def _coalesce(self, node: exp.Coalesce) -> ir.Expression:
+        self.only(node, "this", "expressions")
+        with self.choosing(node):
+            items = self.limited(node, [node.this, *node.expressions])
+            return ir.Coalesce(tuple(self.expression(item) for item in items))
+
+    @contextmanager
+    def choosing(self, node: exp.Expr) -> Iterator[None]:
+        """Inside CASE or COALESCE, of which each in another makes the SQL several times as long."""
+        self._choices += 1
+        if self._choices > _MAX_CHOICES:
+            raise fail(
+                self.text, node, f"CASE and COALESCE nested more than {_MAX_CHOICES} levels deep", "simplify it"
+            )
+        try:
+            yield
+        finally:
+            self._choices -= 1
+
     def _aggregate(self, node: exp.Expr) -> ir.Expression:
         self.only(node, "this", "big_int")
         operand, distinct = node.this, False
@@ -317,19 +349,23 @@ class Reader:
         if name == "NOW" and not node.expressions:
             return ir.Now()
         if name == "SCORE" and len(node.expressions) <= 1:
-            index = self._index_name(node.expressions[0]) if node.expressions else ""
-            return ir.Score(index, span_of(node))
+            if not node.expressions:
+                return ir.Score("", span_of(node))
+            given = node.expressions[0]
+            source = f"{given.table}." if isinstance(given, exp.Column) and given.table else ""
+            return ir.Score(source + self._index_name(given), span_of(node))
         if name in ("MATCH", "NEAR"):
             raise fail(self.text, node, f"{name} is a condition", "in WHERE, joined to others by AND")
         raise fail(
             self.text,
             node,
             f"there is no function {name[:40]} of this kind",
-            "COUNT, SUM, AVG, MIN, MAX, STDDEV, EXTRACT, NOW, SCORE",
+            "COUNT, SUM, AVG, MIN, MAX, STDDEV, EXTRACT, NOW, SCORE, COALESCE, LOWER, UPPER, LENGTH",
         )
 
     def _index_name(self, node: exp.Expr) -> str:
-        if isinstance(node, exp.Column) and not node.args.get("table") and isinstance(node.this, exp.Identifier):
+        if isinstance(node, exp.Column) and isinstance(node.this, exp.Identifier):
+            self.only(node, "this", "table")
             return node.name
         if isinstance(node, exp.Literal) and node.is_string:
             return str(node.this)
@@ -403,12 +439,15 @@ class Reader:
         exp.Cast: _cast,
         exp.CurrentTimestamp: _now,
         exp.Extract: _extract,
+        exp.DPipe: _concatenation,
+        exp.Coalesce: _coalesce,
         exp.Anonymous: _function,
         exp.Column: _path,
         exp.Dot: _path,
         exp.Bracket: _path,
         **dict.fromkeys(_ARITHMETIC, _arithmetic),
         **dict.fromkeys(_AGGREGATES, _aggregate),
+        **dict.fromkeys(_TEXT_FUNCTIONS, _text_function),
     }
 
 

@@ -34,7 +34,7 @@ class Environment:
         moment: When, in microseconds since 1970.
         row: A row; in a grouped query, any row of the group.
         group: All rows of the group.
-        scores: Of documents by index and id.
+        scores: Of documents by id, for each MATCH and NEAR.
         keys: What rows are grouped by, with its value in this group.
     """
 
@@ -42,7 +42,7 @@ class Environment:
     moment: int = 0
     row: Row = field(default_factory=dict)
     group: Sequence[Row] = ()
-    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    scores: Mapping[ir.Match | ir.Near, Mapping[str, float]] = field(default_factory=dict)
     keys: Mapping[ir.Expression, Value] = field(default_factory=dict)
 
 
@@ -74,11 +74,21 @@ def evaluate(expression: ir.Expression, env: Environment) -> Value:
             return meaning.shift(evaluate(operand, env), months, microseconds)
         case ir.Extract(part, operand):
             return meaning.extract(part, evaluate(operand, env))
+        case ir.TextFunction(function, operand):
+            return meaning.text_function(function, evaluate(operand, env))
+        case ir.Concatenation(left, right):
+            return meaning.concatenated(evaluate(left, env), evaluate(right, env))
+        case ir.Coalesce(items):
+            return next((value for item in items if (value := evaluate(item, env)) is not None), None)
+        case ir.Case(branches, otherwise):
+            return evaluate(next((value for when, value in branches if holds(when, env)), otherwise), env)
         case ir.Aggregate():
             return _aggregate(expression, env)
-        case ir.Score(index, _):
-            [document] = env.row.values()
-            return None if document is None else env.scores[index].get(document.id)
+        case ir.Score(leg=ir.Match() | ir.Near() as leg):
+            found = env.row[leg.source]
+            return None if found is None else env.scores[leg].get(found.id)
+        case _:
+            raise AssertionError(f"unreachable: {expression} was checked before")
 
 
 def _meta(document: Document | None, name: str) -> Value:
@@ -139,9 +149,10 @@ def holds(condition: ir.Condition, env: Environment) -> bool:
             return (evaluate(operand, env) is None) != negated
         case ir.Exists(operand, negated):
             return _exists(env.row.get(operand.source), operand) != negated
-        case ir.Match(index) | ir.Near(index):
-            [document] = env.row.values()
-            return document is not None and document.id in env.scores[index]
+        case ir.Match(source=source) | ir.Near(source=source):
+            document = env.row[source]
+            matched = document is not None and document.id in env.scores[condition]
+            return matched != (isinstance(condition, ir.Match) and condition.negated)
 
 
 def in_items(item: ir.Expression, env: Environment) -> list[Value]:

@@ -21,7 +21,7 @@ from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import columns_of, legs_of, walk
 from quanta_tissu.tissdb.tissql.engine import MOMENT, Engine
-from quanta_tissu.tissdb.tissql.legs import beside, find_scores
+from quanta_tissu.tissdb.tissql.legs import find_near, find_words, without
 from quanta_tissu.tissdb.tissql.lower import Kinds, Lowering, Plan, constants_of
 from quanta_tissu.tissdb.tissql.parameters import Parameters, bound, error_at
 from quanta_tissu.tissdb.tissql.postgres import PostgresEngine
@@ -249,7 +249,7 @@ class _Run:
             else meaning.kind_of(value)
             for (expression, item), value in zip(prepared.constants, self._values, strict=True)
         ]
-        self._scores: Mapping[str, str] = {}
+        self._scores: dict[str, str] = {}
         self._infos: dict[str, CollectionInfo] = {}
         for source in prepared.sources:
             self._infos[source.collection] = self.find(source)
@@ -272,9 +272,8 @@ class _Run:
         """The rows of a query."""
         self._check_limits(statement)
         plan, _ = self._plan("query", lambda lowering: lowering.query(statement))
-        if isinstance(statement, ir.Select):
-            self._search(statement.source, statement.where)
-        rows = [plan.values(row) for row in self._rows(plan)]
+        self._search(statement)
+        rows = plan.rows(self._rows(plan))
         names = columns_of(statement)
         if "*" in names:
             return _with_fields(names, rows)
@@ -283,12 +282,20 @@ class _Run:
     def rows_to_change(self, statement: ir.Update | ir.Delete) -> list[tuple[Any, ...]]:
         """Id, revision, times and text of the documents that UPDATE or DELETE is about."""
         plan, _ = self._plan("rows", lambda lowering: lowering.rows_to_change(statement.source, statement.where))
-        self._search(statement.source, statement.where)
+        self._search(statement)
         return self._rows(plan)
 
-    def rids(self, source: ir.Source, where: ir.Condition | None) -> Filter:
-        """The rows that suit conditions without MATCH and NEAR."""
-        plan, _ = self._plan("rids", lambda lowering: lowering.rids(source, where or ir.Truth(True)))
+    def rids(self, source: ir.Source, where: ir.Condition | None, name: str = "rids", first: int = 0) -> Filter:
+        """The rows that suit conditions, of which the plan has a name of its own.
+
+        Args:
+            source: The collection.
+            where: The conditions.
+            name: Tells the plan from others of this statement.
+            first: The number of the first MATCH in the conditions.
+        """
+        where = where or ir.Truth(True)
+        plan, _ = self._plan(f"{name} {first}", lambda lowering: lowering.rids(source, where), first)
         return Filter(plan.sql, self._parameters(plan))
 
     def explain(self) -> list[str]:
@@ -301,8 +308,7 @@ class _Run:
             plan, names = self._plan("query", lambda one: one.query(statement))
         else:
             raise AssertionError("unreachable: an INSERT is refused before")
-        if isinstance(statement, ir.Select | ir.Update | ir.Delete):
-            self._search(statement.source, statement.where)
+        self._search(statement)
         known = dict(names)
         for info in self._infos.values():
             known[info.table] = info.name
@@ -310,7 +316,7 @@ class _Run:
         lines = self._engine.explain(self._connection, plan.sql, self._parameters(plan))
         return [re.sub(r"\b[sdi]_?\d+\b", lambda found: known.get(found[0], found[0]), line) for line in lines]
 
-    def _plan(self, kind: str, lower: Any) -> tuple[Plan, dict[str, str]]:
+    def _plan(self, kind: str, lower: Any, first: int = 0) -> tuple[Plan, dict[str, str]]:
         dialect = self._connection.dialect
         tables = tuple(info.table for info in self._infos.values())
         key = (dialect.name, self._prepared.parsed.text, kind, tables, tuple(self._kinds))
@@ -320,7 +326,7 @@ class _Run:
                 constant: (place, kinds)
                 for place, (constant, kinds) in enumerate(zip(self._prepared.constants, self._kinds, strict=True))
             }
-            lowering = Lowering(self._engine, dialect, self.find, constants)
+            lowering = Lowering(self._engine, dialect, self.find, constants, first)
             found = lower(lowering), lowering.names
             _plans.put(key, found)
         return found
@@ -352,32 +358,39 @@ class _Run:
                     "0 or more",
                 )
 
-    def _search(self, source: ir.Source, where: ir.Condition | None) -> None:
+    def _search(self, statement: ir.Query | ir.Update | ir.Delete) -> None:
         """Let MATCH and NEAR find what the plan joins."""
-        if not legs_of(where):
+        self._scores = {}
+        for part in walk(statement):
+            if isinstance(part, ir.Select | ir.Update | ir.Delete):
+                self._search_one(part)
+
+    def _search_one(self, statement: ir.Select | ir.Update | ir.Delete) -> None:
+        legs = legs_of(statement.where)
+        if not legs:
             return
-        rest = beside(where)
-        others = self.rids(source, rest)
+        text, where, first = self._prepared.parsed.text, statement.where, len(self._scores)
+        sources = statement.sources if isinstance(statement, ir.Select) else (statement.source,)
+        infos = {source.alias: self.find(source) for source in sources}
         head = read_head(self._connection).seq
-        self._scores = find_scores(
-            self._prepared.parsed.text,
-            where,
-            self.find(source),
-            self._connection,
-            others,
-            self._engine.scores(),
-            self._env,
-            self._cache_of,
-            head,
-        )
+        for place, leg in enumerate(legs, first):
+            info = infos[leg.source]
+            if isinstance(leg, ir.Match):
+                rest = without(where, ir.Match | ir.Near)
+                others = self.rids(statement.source, rest, "words", first) if len(sources) == 1 else None
+                found = find_words(text, leg, info, self._connection, others, self._env)
+            else:
+                others = self.rids(statement.source, without(where, ir.Near), "near", first)
+                found = find_near(text, leg, info, self._connection, others, self._env, self._cache_of, head)
+            self._scores[str(place)] = found
 
 
 def _with_fields(names: Sequence[str], rows: list[list[Value]]) -> Result:
     """`*` as a column for each field that any of the documents has."""
     place = names.index("*")
-    fields = ["_id", *sorted({name for row in rows for name in row[place]} - {"_id"})]
+    fields = ["_id", *sorted(set().union(*(row[place] for row in rows)) - {"_id"})]
     fields = [name for name in fields if name not in names]
     columns = (*names[:place], *fields, *names[place + 1 :])
     return Result(
-        columns, [(*row[:place], *(row[place].get(name) for name in fields), *row[place + 1 :]) for row in rows]
+        columns, [(*row[:place], *map(row[place].get, fields), *row[place + 1 :]) for row in rows]
     )

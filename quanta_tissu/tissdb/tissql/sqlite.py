@@ -200,6 +200,20 @@ class SqliteEngine:
             lambda asked: f"({value.rank} = {asked} AND {moved} IS NOT NULL)",
         )
 
+    def text_function(self, function: str, value: Lowered) -> Lowered:
+        """As `Engine`; SQLite's own functions know A to Z only."""
+        found = f"{function}({self._string(value)})"
+        return self.number(found) if function == "length" else self.text(found)
+
+    def concatenation(self, left: Lowered, right: Lowered) -> Lowered:
+        """As `Engine`."""
+        return self.text(f"({self._string(left)} || {self._string(right)})")
+
+    def _string(self, value: Lowered) -> str:
+        if value.kind is not None:
+            return value.payload[0] if value.kind == meaning.STRING else "NULL"
+        return f"CASE WHEN {value.guard(meaning.STRING)} THEN {value.payload[0]} END"
+
     def aggregate(self, function: str, value: Lowered) -> Lowered:
         """As `Engine`: the functions are `sqlite/functions.py`'s, MIN and MAX a kind at a time."""
         if function in ("sum", "avg", "stddev"):

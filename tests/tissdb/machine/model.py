@@ -168,7 +168,7 @@ class Model:
             if expires is None and "ttl" in held.settings:
                 expires = moment + round(held.settings["ttl"] * 1e6)
             kinds: set[type[DatabaseError]] = {ConflictError} if id in held.documents else set()
-            if self._clashes(held, id, value):
+            if self._clashes(held, None, value):
                 kinds.add(UniqueError)
             if kinds:
                 raise RefusedError(*kinds)
@@ -256,7 +256,8 @@ class Model:
         for _, index in held.of_kind("value", "unique"):
             _check_size(index["fields"], value)
 
-    def _clashes(self, held: Held, id: str, value: Any) -> bool:
+    def _clashes(self, held: Held, id: str | None, value: Any) -> bool:
+        """Whether another document than that of an id has the same where it must not."""
         for _, index in held.of_kind("unique"):
             key = unique_key(index["fields"], value)
             if key is not None and any(

@@ -31,7 +31,7 @@ def test_an_error_shows_the_statement_the_place_and_what_to_do(db):
         "there is no function FOO of this kind\n"
         "    WHERE b = 1 AND a LIKE 'x' OR foo(a) = 2\n"
         "                                  ^^^^^\n"
-        "  help: COUNT, SUM, AVG, MIN, MAX, STDDEV, EXTRACT, NOW, SCORE"
+        "  help: COUNT, SUM, AVG, MIN, MAX, STDDEV, EXTRACT, NOW, SCORE, COALESCE, LOWER, UPPER, LENGTH"
     )
     assert (error.line, error.column) == (3, 33)
     assert error.statement[error.start : error.end] == "foo(a"
@@ -86,8 +86,13 @@ def test_of_a_long_line_the_neighbourhood_is_shown(db):
         ("WITH x AS (SELECT a FROM c) SELECT a FROM x", "x", "WITH is not supported"),
         ("SELECT a FROM c FOR UPDATE", "", "LOCKS is not supported"),
         ("SELECT COUNT(*) OVER () FROM c", "", "no expression"),
-        ("SELECT CASE WHEN a THEN 1 END FROM c", "a THEN 1", "no expression"),
-        ("SELECT a || b FROM c", "a || b", "no expression"),
+        ("SELECT CASE WHEN a + 1 THEN 1 END FROM c", "a + 1", "this is no condition"),
+        ("SELECT COALESCE(COALESCE(COALESCE(COALESCE(a)))) FROM c", "a", "nested more than 3 levels"),
+        ("SELECT CASE WHEN MATCH(words, 'x') THEN 1 END FROM c", "words, 'x'", "MATCH stands in WHERE"),
+        ("SELECT a FROM c WHERE MATCH(d.words, 'x')", "d.words", "of which collection is this index"),
+        ("SELECT x.a FROM c AS x JOIN c AS y ON x.a = y.a WHERE MATCH(words, 'x')", "words", "of which"),
+        ("SELECT LENGTH(a, b) FROM c", "b", "not supported here"),
+        ("SELECT CONCAT(a, b) FROM c", "CONCAT(a, b", "no expression"),
         ("SELECT a % 2 FROM c", "a % 2", "no expression"),
         ("SELECT CAST(a AS INT) FROM c", "a", "not converted"),
         ("SELECT a > 1 FROM c", "a > 1", "no expression"),
@@ -116,9 +121,11 @@ def test_of_a_long_line_the_neighbourhood_is_shown(db):
         ("SELECT SUM(DISTINCT a) FROM c", "a", "DISTINCT stands in COUNT"),
         ("SELECT SCORE() FROM c", "", "a score of what"),
         ("SELECT MATCH(words, 'x') FROM c", "words", "MATCH is a condition"),
-        ("SELECT a FROM c WHERE MATCH(words, 'x') OR a = 1", "words, 'x'", "joined to other conditions by AND"),
-        ("SELECT a FROM c WHERE NOT MATCH(words, 'x')", "words, 'x'", "joined to other conditions by AND"),
-        ("SELECT a FROM c WHERE MATCH(words, 'x') AND MATCH(words, 'y')", "words, 'y'", "a second one"),
+        ("SELECT a FROM c WHERE NEAR(near, [1]) OR a = 1", "near, [1", "joined to other conditions by AND"),
+        ("SELECT a FROM c WHERE NOT NEAR(near, [1])", "near, [1", "joined to other conditions by AND"),
+        ("SELECT a, COUNT(*) FROM c GROUP BY a HAVING MATCH(words, 'x')", "words, 'x'", "MATCH stands in WHERE"),
+        ("SELECT a FROM c WHERE NEAR(near, [1]) AND NEAR(near, [2])", "near, [2", "a second one"),
+        ("SELECT SCORE() FROM c WHERE MATCH(words, 'x') OR MATCH(words, 'y')", "", "a score of what"),
         ("SELECT a FROM c WHERE MATCH(words)", "words", "does not take this"),
         ("SELECT a FROM c WHERE MATCH(near, 'x')", "near, 'x'", "no text index 'near'"),
         ("SELECT a FROM c WHERE MATCH(words, '')", "words, ''", "no word"),
@@ -126,11 +133,7 @@ def test_of_a_long_line_the_neighbourhood_is_shown(db):
         ("SELECT a FROM c WHERE NEAR(near, 'x')", "near, 'x'", "is no vector"),
         ("SELECT a FROM c WHERE NEAR(near, [1, 2], 0)", "near, [1, 2], 0", "no number of documents"),
         ("SELECT a FROM c WHERE NEAR(words, [1, 2])", "words, [1, 2", "no vector index 'words'"),
-        (
-            "SELECT x.a FROM c AS x JOIN c AS y ON x.a = y.a WHERE MATCH(words, 'x')",
-            "words, 'x'",
-            "one collection",
-        ),
+        ("SELECT x.a FROM c AS x JOIN c AS y ON x.a = y.a WHERE NEAR(x.near, [1])", "near, [1", "one collection"),
         ("INSERT c (a) VALUES (1)", "c", "INTO is missing"),
         ("INSERT INTO c (a, b) VALUES (1)", "1", "1 values for 2 fields"),
         ("INSERT INTO c (a, a) VALUES (1, 2)", "a", "named twice"),

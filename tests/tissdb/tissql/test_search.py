@@ -77,3 +77,55 @@ def test_groups_and_unions_can_search(fruit):
     assert fruit.query(sql).rows == [(3,)]
     sql = "SELECT DISTINCT n FROM fruit WHERE NEAR(place, [0, 0], 2) ORDER BY n"
     assert fruit.query(sql).rows == [(0,), (1,)]
+
+
+def test_match_is_a_condition_like_others(fruit):
+    def those(where):
+        return ids(fruit, f"SELECT _id FROM fruit WHERE {where} ORDER BY _id")
+
+    assert those("NOT MATCH(body, 'apple')") == "02468"
+    assert those("MATCH(body, 'sweet') OR n > 7") == "389"
+    assert those("NOT (MATCH(body, 'apple') AND n < 5)") == "02456789"
+    assert those("MATCH(body, 'apple') AND NOT MATCH(body, 'sweet')") == "1579"
+    assert those("MATCH(body, 'sweet') OR NOT MATCH(body, 'red green')") == "3"
+    assert (
+        ids(
+            fruit,
+            "SELECT _id FROM fruit WHERE (MATCH(body, 'pear') OR n = 3) AND NEAR(place, ?, 3) "
+            "ORDER BY SCORE(place) DESC",
+            [3.1, 0],
+        )
+        == "342"
+    )
+
+
+def test_what_match_has_not_found_has_no_score(fruit):
+    rows = fruit.query(
+        "SELECT _id, SCORE() AS s FROM fruit WHERE MATCH(body, 'sweet') OR n = 5 ORDER BY s DESC"
+    ).rows
+    assert [row[0] for row in rows] == ["3", "5"]
+    assert rows[0][1] > 0
+    assert rows[1][1] is None
+
+
+def test_match_in_joins_names_its_collection(fruit):
+    fruit.query("INSERT INTO baskets (_id, holds) VALUES ('x', 3), ('y', 4), ('z', 99)")
+    sql = (
+        "SELECT b._id, f._id, SCORE(f.body) AS s FROM baskets AS b {} fruit AS f ON f.n = b.holds WHERE {} "
+        "ORDER BY b._id"
+    )
+    rows = fruit.query(sql.format("JOIN", "MATCH(f.body, 'sweet apple')")).rows
+    assert [row[:2] for row in rows] == [("x", "3")]
+    assert rows[0][2] > 0
+    rows = fruit.query(sql.format("LEFT JOIN", "NOT MATCH(f.body, 'apple')")).rows
+    assert rows == [("y", "4", None), ("z", None, None)]
+
+
+def test_each_side_of_a_union_searches_for_itself(fruit):
+    sql = (
+        "SELECT _id FROM fruit WHERE MATCH(body, 'sweet') UNION SELECT _id FROM fruit WHERE n > 5 AND "
+        "MATCH(body, 'pear') AND NEAR(place, [0, 0], 1) UNION "
+        "SELECT _id FROM fruit AS f WHERE NEAR(f.place, [9, 0], 1) ORDER BY _id"
+    )
+    assert ids(fruit, sql) == "369"
+    assert fruit.explain(sql)

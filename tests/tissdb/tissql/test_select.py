@@ -325,3 +325,41 @@ def test_names_that_differ_in_case_are_different(db):
 def test_comments_and_layout_do_not_matter(db):
     db.collection("c").insert({"a": 1})
     assert found(db, "SELECT a -- the field\n  FROM /* the\ncollection */ c\n;") == [1]
+
+
+def test_text_is_lowered_raised_measured_and_joined(db):
+    db["c"].insert({"a": "Äb C", "n": 7})
+    sql = "SELECT LOWER(a), UPPER(a), LENGTH(a), a || '!' || a, LOWER(n), LENGTH(b), n || 'x' FROM c"
+    assert db.query(sql).rows == [("Äb c", "ÄB C", 4, "Äb C!Äb C", None, None, None)]
+    assert db.query("SELECT _id FROM c WHERE LOWER(a) LIKE '%b c'").rows
+
+
+def test_the_first_that_is_not_null(db):
+    db["c"].insert_many([{"_id": "1", "a": 1}, {"_id": "2", "a": None, "b": [2]}, {"_id": "3"}])
+    assert db.query("SELECT COALESCE(a, b, 'none') FROM c ORDER BY _id").rows == [(1,), ([2],), ("none",)]
+    assert db.query("SELECT COALESCE(a, 0) AS x, COUNT(*) FROM c GROUP BY COALESCE(a, 0) ORDER BY x").rows == [
+        (0, 2),
+        (1, 1),
+    ]
+    assert db.query("UPDATE c SET a = COALESCE(a, 0) + 1").changed == 3
+    assert db.query("SELECT a FROM c ORDER BY _id").rows == [(2,), (1,), (1,)]
+
+
+def test_case_chooses_by_conditions_or_by_a_value(db):
+    db["c"].insert_many([{"_id": str(n), "n": n} for n in range(4)])
+    sql = "SELECT CASE WHEN n > 2 THEN 'many' WHEN n = 1 THEN TRUE END FROM c ORDER BY _id"
+    assert db.query(sql).rows == [(None,), (True,), (None,), ("many",)]
+    assert db.query(sql).columns == ("case",)
+    assert db.query("SELECT _id FROM c WHERE CASE WHEN n > 2 THEN TRUE END").rows == [("3",)]
+    assert db.query("SELECT SUM(CASE n WHEN 1 THEN 10 WHEN 2 THEN 5 ELSE 0 END) FROM c").rows == [(15,)]
+
+
+def test_a_name_that_begins_like_another_is_another(db):
+    """Where parameters are put into the statement as text, :a is also replaced in :ab, and True is a name."""
+    db["c"].insert({"a": 1, "ab": 2, "t": True})
+    given = {"a": 1, "ab": 2, "abc": True}
+    assert db.query("SELECT a FROM c WHERE a = :a AND ab = :ab AND t = :abc", given).rows == [(1,)]
+    assert db.query("SELECT a FROM c WHERE a = :ab", {"ab": 1}).rows == [(1,)]
+    for flag, found in ((True, 1), (False, 0)):
+        assert len(db.query("SELECT a FROM c WHERE t = ?", [flag])) == found
+    assert db.query("SELECT :x AS x FROM c", {"x": "1 OR :a ? --"}).rows == [("1 OR :a ? --",)]
