@@ -33,8 +33,10 @@ def command(paths: Sequence[str], form: str) -> None:
       tissu lang check --format github workflows/
       generate-plan | tissu lang check -
     """
-    from quanta_tissu.cli.lang.scripts import read_scripts
-    from quanta_tissu.tisslang.diagnostics.diagnostic import Severity
+    from quanta_tissu.cli.lang.scripts import read_script, read_scripts
+    from quanta_tissu.tisslang.analysis.checker import check
+    from quanta_tissu.tisslang.analysis.imports import imported_tasks
+    from quanta_tissu.tisslang.diagnostics.diagnostic import Severity, in_order
     from quanta_tissu.tisslang.diagnostics.records import github, json_lines, sarif
     from quanta_tissu.tisslang.diagnostics.text import render
     from quanta_tissu.tisslang.syntax.parser import parse
@@ -43,7 +45,9 @@ def command(paths: Sequence[str], form: str) -> None:
     count = 0
     for source in read_scripts(paths):
         count += 1
-        found += [(one, source) for one in parse(source).diagnostics]
+        script = parse(source)
+        imported, missing = imported_tasks(script, read_script)
+        found += [(one, source) for one in in_order([*script.diagnostics, *missing, *check(script, imported)])]
     errors = sum(one.severity is Severity.ERROR for one, _ in found)
     if form == "text":
         for one, source in found:

@@ -25,12 +25,17 @@ def read_scripts(paths: Sequence[str]) -> Iterator[SourceFile]:
             if not found:
                 raise ScriptError(f"there is no script in {name}", hint="a script's name ends in .tiss")
             for one in found:
-                yield _read(one)
+                yield read_script(one)
         else:
-            yield _read(path)
+            yield read_script(path)
 
 
-def _read(path: Path) -> SourceFile:
+def read_script(path: Path) -> SourceFile:
+    """Read one.
+
+    Raises:
+        ScriptError: It cannot be read.
+    """
     try:
         return SourceFile(_decoded(path.read_bytes(), str(path)), str(path))
     except OSError as error:

@@ -174,6 +174,168 @@ MISTAKES: tuple[Mistake, ...] = (
         'LOG "before"\nELSE {\n    LOG "otherwise"\n}',
         'IF 1 == 2 {\n    LOG "never"\n}\nELSE {\n    LOG "otherwise"\n}',
     ),
+    Mistake(
+        "E101",
+        "a variable that was never set",
+        "VAR, READ ... AS, PROMPT_AGENT ... INTO, QUERY_DB ... INTO and others set variables; before, they "
+        "have no value. "
+        "A DEFINE_TASK sees nothing but its parameters.",
+        'VAR greeting = "hello"\nLOG greting',
+        'VAR greeting = "hello"\nLOG greeting',
+    ),
+    Mistake(
+        "W102",
+        "a variable that is set on some ways only",
+        "Where ways come together, after IF, CHOOSE, FOR, TRY or in a second attempt, a variable has a value "
+        "for certain only if "
+        "every way sets it.",
+        'VAR n = 3\nIF n > 2 {\n    VAR size = "large"\n}\nLOG size',
+        'VAR n = 3\nVAR size = "small"\nIF n > 2 {\n    VAR size = "large"\n}\nLOG size',
+    ),
+    Mistake(
+        "E103",
+        "LAST_RUN before any RUN",
+        "LAST_RUN is what came of the command that ran last. In a DEFINE_TASK that is a command of its own.",
+        "ASSERT LAST_RUN.EXIT_CODE == 0",
+        'RUN "true"\nASSERT LAST_RUN.EXIT_CODE == 0',
+    ),
+    Mistake(
+        "W104",
+        "LAST_RUN where a command may not have run",
+        "On some ways to this point no command has run, and there the script would fail.",
+        'VAR n = 3\nIF n > 2 {\n    RUN "true"\n}\nASSERT LAST_RUN.EXIT_CODE == 0',
+        'VAR n = 3\nIF n > 2 {\n    RUN "true"\n    ASSERT LAST_RUN.EXIT_CODE == 0\n}',
+    ),
+    Mistake(
+        "E105",
+        "branches of PARALLEL that write the same",
+        "Branches run at the same time, so nobody could say which of two values stays.",
+        'PARALLEL {\n    STEP "a" {\n        VAR x = 1\n    }\n    STEP "b" {\n        VAR x = 2\n    }\n}',
+        'PARALLEL {\n    STEP "a" {\n        VAR x = 1\n    }\n    STEP "b" {\n        VAR y = 2\n    }\n}',
+    ),
+    Mistake(
+        "W106",
+        "a directive that is unknown",
+        "It is passed over. The known ones are listed with it.",
+        '@persone "careful"',
+        '@persona "careful"',
+    ),
+    Mistake(
+        "E107",
+        "a budget that is unknown",
+        "EXECUTION_TIME, API_CALLS, TOKEN_COUNT and COST can be limited.",
+        "SET_BUDGET TOKENS = 100",
+        "SET_BUDGET TOKEN_COUNT = 100",
+    ),
+    Mistake(
+        "W108",
+        "statements that are never reached",
+        "A condition is written out, so that what it guards is done always or never.",
+        'IF false {\n    LOG "never"\n}',
+        'VAR wanted = false\nIF wanted {\n    LOG "perhaps"\n}',
+    ),
+    Mistake(
+        "E109",
+        "a task that is not defined",
+        "CALL names a DEFINE_TASK of this script or of one that it imports.",
+        'CALL "greet"',
+        'DEFINE_TASK "greet" {\n    LOG "hello"\n}\nCALL "greet"',
+    ),
+    Mistake(
+        "E110",
+        "two tasks of one name",
+        "A name stands for one DEFINE_TASK.",
+        'DEFINE_TASK "a" {\n}\nDEFINE_TASK "a" {\n}',
+        'DEFINE_TASK "a" {\n}\nDEFINE_TASK "b" {\n}',
+    ),
+    Mistake(
+        "E111",
+        "a wrong number of arguments",
+        "CALL gives a value for each parameter of the DEFINE_TASK.",
+        'DEFINE_TASK "greet"(name) {\n    LOG name\n}\nCALL "greet"',
+        'DEFINE_TASK "greet"(name) {\n    LOG name\n}\nCALL "greet"("Ada")',
+    ),
+    Mistake(
+        "E112",
+        "a part that LAST_RUN has not",
+        "LAST_RUN has STDOUT, STDERR, EXIT_CODE and EXECUTION_TIME; by itself it is no value.",
+        'RUN "true"\nLOG LAST_RUN.OUTPUT',
+        'RUN "true"\nLOG LAST_RUN.STDOUT',
+    ),
+    Mistake(
+        "E113",
+        "a filter that is unknown",
+        "After `|` in a hole comes a filter: upper, lower, trim, json, lines, length, sh, raw.",
+        'VAR n = "a"\nLOG "{{n | uper}}"',
+        'VAR n = "a"\nLOG "{{n | upper}}"',
+    ),
+    Mistake(
+        "E114",
+        "a script that cannot be imported",
+        "IMPORT names a script by its path, seen from the folder of the script that imports it. It must "
+        "be readable "
+        "and without errors.",
+        'IMPORT "there/is/none.tiss"',
+        'LOG "nothing is imported"',
+    ),
+    Mistake(
+        "E115",
+        "a later version of the language",
+        "The header says which version the script needs.",
+        "#TISS! version=99.0\nLOG 1",
+        "#TISS! version=1.0\nLOG 1",
+    ),
+    Mistake(
+        "E116",
+        "a directive with a wrong value",
+        "Some directives take one of a few words, some a number, all of them something.",
+        "@sandbox paper",
+        "@sandbox bwrap",
+    ),
+    Mistake(
+        "E117",
+        "a time that is none",
+        'Times have units: `500ms`, `30s`, `5m`, `1.5h`, `2d`, with or without quotes, also together: `"1h 30m"`.',
+        'RUN "true" TIMEOUT "soon"',
+        'RUN "true" TIMEOUT "30s"',
+    ),
+    Mistake(
+        "E118",
+        "a number that counts nothing",
+        "Attempts and budgets are numbers above 0; all but COST are whole.",
+        'RETRY MAX 0 {\n    RUN "true"\n}',
+        'RETRY MAX 3 {\n    RUN "true"\n}',
+    ),
+    Mistake(
+        "E119",
+        "two tasks in a script",
+        "A script is one TASK. Parts of it are STEPs; what is done more than once is a DEFINE_TASK.",
+        'TASK "a" {\n}\nTASK "b" {\n}',
+        'TASK "a" {\n}',
+    ),
+    Mistake(
+        "W130",
+        "text that nobody has looked at in a command of the shell",
+        "What a model, a file, a command or the database said may hold anything, also `; rm -rf`. In RUN a "
+        "hole is an argument, "
+        "whatever is in it; `| raw` and a command that is a variable are not, and are asked about when they run.",
+        'READ "list.txt" AS list\nRUN "ls {{list | raw}}"',
+        'READ "list.txt" AS list\nRUN "ls {{list}}"',
+    ),
+    Mistake(
+        "W131",
+        "text that nobody has looked at as a path",
+        "The sandbox keeps paths inside the project, but any file of it could be meant.",
+        'PROMPT_AGENT "Name a file." INTO name\nDELETE "{{name}}"',
+        'PROMPT_AGENT "What shall be written?" INTO text\nWRITE "answer.txt" text',
+    ),
+    Mistake(
+        "W132",
+        "text that nobody has looked at in a query",
+        "A query is written out; what varies in it is a parameter: `:name`, with WITH.",
+        'READ "who.txt" AS who\nQUERY_DB "SELECT * FROM people WHERE name = \'{{who}}\'" INTO rows',
+        'READ "who.txt" AS who\nQUERY_DB "SELECT * FROM people WHERE name = :who" WITH {who: who} INTO rows',
+    ),
 )
 
 BY_CODE = {mistake.code: mistake for mistake in MISTAKES}

@@ -27,6 +27,7 @@ from quanta_tissu.tisslang.syntax.expressions import (
 )
 from quanta_tissu.tisslang.syntax.reader import MOST_DEPTH, Reader, Unreadable
 from quanta_tissu.tisslang.syntax.texts import read_heredoc, read_string
+from quanta_tissu.tisslang.syntax.times import parse_time
 from quanta_tissu.tisslang.syntax.tokens import Token, TokenKind
 
 _OR, _AND, _NOT, _COMPARE, _TEST, _ADD, _SIGN = range(1, 8)
@@ -40,7 +41,6 @@ _BINARY = {
 }
 _TESTS = ("EXISTS", "IS_EMPTY")
 _MISTAKEN = {"=": "==", "and": "AND", "or": "OR", "contains": "CONTAINS", "matches": "MATCHES"}
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _VALUES = (
     TokenKind.STRING,
@@ -48,12 +48,6 @@ _VALUES = (
     TokenKind.NUMBER,
     TokenKind.DURATION,
 )
-
-
-def duration_seconds(text: str) -> float:
-    """What `90s` or `1.5h` says."""
-    unit = text.lstrip("0123456789.")
-    return float(text[: len(text) - len(unit)]) * _SECONDS[unit]
 
 
 class ExpressionParser:
@@ -150,7 +144,7 @@ class ExpressionParser:
                 return Constant(float(token.text) if "." in token.text else int(token.text), token.span)
             case TokenKind.DURATION:
                 reader.take()
-                return Duration(duration_seconds(token.text), token.span)
+                return Duration(parse_time(token.text), token.span)
             case TokenKind.WORD:
                 return self._word(what)
             case TokenKind.SYMBOL if token.text == "-":

@@ -65,3 +65,22 @@ class TestExplain:
         outcome = tissu("lang", "explain", "RETYR")
         assert outcome.code == 1
         assert "did you mean RETRY?" in outcome.err
+
+
+class TestMeaning:
+    def test_is_checked_where_the_writing_is_right(self, tissu, tmp_path):
+        (tmp_path / "plan.tiss").write_text("LOG x\n")
+        assert "error[E101]: the variable `x` is unknown" in tissu("lang", "check", str(tmp_path)).out
+
+    def test_warnings_are_no_failure(self, tissu, tmp_path):
+        (tmp_path / "plan.tiss").write_text("@persone 'x'\n")
+        outcome = tissu("lang", "check", str(tmp_path))
+        assert outcome.code == 0
+        assert outcome.err == "1 script: 0 errors, 1 warning\n"
+
+    def test_imported_tasks_are_known(self, tissu, tmp_path):
+        (tmp_path / "lib.tiss").write_text('DEFINE_TASK "t" {\n}\n')
+        (tmp_path / "plan.tiss").write_text('IMPORT "lib.tiss"\nIMPORT "no.tiss"\nCALL "t"\n')
+        assert [line for line in tissu("lang", "check", str(tmp_path)).out.splitlines() if "E1" in line] == [
+            f"error[E114]: {tmp_path}/no.tiss cannot be read: No such file or directory"
+        ]

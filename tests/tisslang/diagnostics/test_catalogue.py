@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 import quanta_tissu.tisslang as package
+from quanta_tissu.errors import ScriptError
+from quanta_tissu.tisslang.analysis.checker import check
+from quanta_tissu.tisslang.analysis.imports import imported_tasks
 from quanta_tissu.tisslang.diagnostics.catalogue import BY_CODE, MISTAKES
 from quanta_tissu.tisslang.source import SourceFile
 from quanta_tissu.tisslang.syntax.parser import parse
@@ -11,19 +14,30 @@ from quanta_tissu.tisslang.syntax.parser import parse
 EACH = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda one: one.code)
 
 
+def refuse(path):
+    raise ScriptError(f"{path} is not there")
+
+
+def codes(text):
+    script = parse(SourceFile(text))
+    tasks, missing = imported_tasks(script, refuse)
+    return {one.code for one in (*script.diagnostics, *missing, *check(script, tasks))}
+
+
 @EACH
 def test_the_wrong_example_has_this_mistake_alone(mistake):
-    assert {one.code for one in parse(SourceFile(mistake.wrong)).diagnostics} == {mistake.code}
+    assert codes(mistake.wrong) == {mistake.code}
 
 
 @EACH
 def test_the_right_example_has_none(mistake):
-    assert parse(SourceFile(mistake.right)).diagnostics == ()
+    assert codes(mistake.right) == set()
 
 
 def test_codes_are_in_order_and_each_is_there_once():
-    codes = [one.code for one in MISTAKES]
-    assert codes == sorted(set(codes))
+    all_codes = [one.code for one in MISTAKES]
+    assert len(set(all_codes)) == len(all_codes)
+    assert [code[1:] for code in all_codes] == sorted(code[1:] for code in all_codes)
 
 
 def test_every_code_that_is_said_is_explained():

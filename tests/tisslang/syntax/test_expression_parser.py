@@ -6,7 +6,6 @@ import pytest
 
 from quanta_tissu.tisslang.source import SourceFile
 from quanta_tissu.tisslang.syntax import expressions as ex
-from quanta_tissu.tisslang.syntax.expression_parser import duration_seconds
 from quanta_tissu.tisslang.syntax.parser import parse
 
 
@@ -96,12 +95,6 @@ class TestValues:
 
     def test_an_operator_at_the_end_of_a_line_goes_on(self):
         assert shown(read("a AND\n    b")) == "(a AND b)"
-
-    @pytest.mark.parametrize(
-        ("text", "seconds"), [("1ms", 0.001), ("2s", 2), ("1.5m", 90), ("1h", 3600), ("1d", 86400)]
-    )
-    def test_times_are_seconds(self, text, seconds):
-        assert duration_seconds(text) == pytest.approx(seconds)
 
 
 class TestSpans:
