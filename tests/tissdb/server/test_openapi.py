@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import schemathesis
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -81,3 +82,28 @@ def test_every_request_is_answered_as_the_document_says(case):
         last in ("{collection}", "{id}") and method not in ("GET", "TRACE")
     )
     case.call_and_validate(excluded_checks=[positive_data_acceptance] if says_more or not named else [])
+
+
+class _Workflow(schema.as_state_machine()):
+    """Requests one after the other, in which ids and names come from the answers before."""
+
+    def before_call(self, case):
+        case.path_parameters |= {"database": "work"}
+        if "collection" in case.path_parameters:
+            case.path_parameters["collection"] = "notes"
+        if case.operation.path.endswith("/_search"):
+            case.body = {"near": "whatever there is"}
+        if case.operation.path.endswith("/{transaction}"):
+            client = TestClient(APP, base_url="http://localhost", headers={"Authorization": f"Bearer {TOKEN}"})
+            begun = client.post("/v1/work/_begin")
+            case.path_parameters["transaction"] = begun.json()["transaction"]
+
+    def validate_response(self, response, case, additional_checks=None, **more):
+        case.validate_response(response, excluded_checks=[positive_data_acceptance])
+
+
+TestWorkflows = _Workflow.TestCase
+TestWorkflows.settings = settings(
+    max_examples=15, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestWorkflows = pytest.mark.slow(TestWorkflows)
