@@ -21,7 +21,7 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -65,6 +65,13 @@ def decode(text: str) -> dict[str, Value]:
         return found
     plain_document: dict[str, Value] = json.loads(text)
     return plain_document
+
+
+def decode_many(texts: Sequence[str]) -> list[dict[str, Value]]:
+    """The documents of canonical texts, in less time than one by one."""
+    joined = f"[{','.join(texts)}]"
+    found: list[dict[str, Value]] = json.loads(joined, object_hook=_revive if '{"$' in joined else None)
+    return found
 
 
 def decode_json(data: str | bytes) -> Value:
