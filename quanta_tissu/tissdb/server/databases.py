@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from quanta_tissu import tissdb
 from quanta_tissu.errors import DatabaseError, NotFoundError
 from quanta_tissu.tissdb.database import Database
+from quanta_tissu.tissdb.sqlite.protection import Secret
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -20,12 +21,14 @@ class Databases:
     Args:
         place: A folder, whose databases are its files `*.db`; a file; or an address, whose database is called as
             its schema.
+        secret: Key or passphrase of its files, if they are encrypted.
 
     Raises:
         NotFoundError: It is not there.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, secret: Secret | None = None) -> None:
+        self._secret = secret
         self._lock = threading.Lock()
         self._opened: dict[str, Database] = {}
         self._folder: Path | None = None
@@ -59,7 +62,7 @@ class Databases:
             return found
         with self._lock:
             if name not in self._opened:
-                self._opened[name] = tissdb.open(self._address(name))
+                self._opened[name] = self._open(self._address(name))
             return self._opened[name]
 
     def create(self, name: str) -> Database:
@@ -76,7 +79,7 @@ class Databases:
             )
         with self._lock:
             if name not in self._opened:
-                self._opened[name] = tissdb.open(self._folder / f"{name}.db")
+                self._opened[name] = self._open(str(self._folder / f"{name}.db"))
             return self._opened[name]
 
     def opened(self) -> dict[str, Database]:
@@ -88,6 +91,10 @@ class Databases:
         with self._lock:
             while self._opened:
                 self._opened.popitem()[1].close()
+
+    def _open(self, address: str) -> Database:
+        secret = self._secret
+        return tissdb.open(address, key=secret and secret.key, passphrase=secret and secret.passphrase)
 
     def _address(self, name: str) -> str:
         if self._folder is not None and _NAME.fullmatch(name):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from quanta_tissu.tissdb.sqlite.protection import Secret
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -23,6 +25,7 @@ class Settings:
         max_operations: Operations of a transaction.
         max_transaction_bytes: Bytes of a transaction.
         log_requests: Write a line to the log for each request, also for those that went well.
+        secret: Key or passphrase of the databases' files, if they are encrypted.
     """
 
     tokens: Path | None = None
@@ -36,3 +39,4 @@ class Settings:
     max_operations: int = 10_000
     max_transaction_bytes: int = 64 * 2**20
     log_requests: bool = False
+    secret: Secret | None = None

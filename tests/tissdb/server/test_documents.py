@@ -170,3 +170,11 @@ def test_a_server_of_one_file_names_it_by_its_stem(serving, folder):
     assert client.put("/v1/other").status_code == 400
     with tissdb.open(folder / "work.db") as db:
         assert {entry.actor for entry in db.log()} == {"local"}
+
+
+def test_a_document_that_was_made_is_said_to_be_also_when_asked_again(client):
+    key = {"Idempotency-Key": "k"}
+    for _ in range(2):
+        assert client.put(f"{NOTES}/documents/fresh", json={"n": 1}, headers=key).status_code == 201
+    assert client.put(f"{NOTES}/documents/fresh", json={"n": 2}).status_code == 200
+    assert client.put(f"{NOTES}/documents/fresh", json={"n": 1}, headers=key).status_code == 201
