@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from quanta_tissu.cli.db.opening import database_argument, json_option, opened, print_table
+from quanta_tissu.cli.db.opening import (
+    database_argument,
+    json_option,
+    opened,
+    print_table,
+    read_key,
+    secret,
+)
 
 
 @click.command("stats")
@@ -35,6 +42,11 @@ def stats_command(database: str, as_json: bool) -> None:
                 name: {
                     "documents": db.collection(name).count(),
                     "indexes": {index.name: index.kind for index in db.collection(name).indexes.values()},
+                    "tuned": {
+                        index.name: index.options["tuned"]
+                        for index in db.collection(name).indexes.values()
+                        if "tuned" in index.options
+                    },
                 }
                 for name in db.collections()
             },
@@ -53,11 +65,17 @@ def stats_command(database: str, as_json: bool) -> None:
             (
                 name,
                 f"{one['documents']:,}",
-                ", ".join(f"{index} ({kind})" for index, kind in one["indexes"].items()),
+                ", ".join(
+                    f"{index} ({_said(kind, one['tuned'].get(index))})" for index, kind in one["indexes"].items()
+                ),
             )
             for name, one in figures["collections"].items()
         ),
     )
+
+
+def _said(kind: str, tuned: dict[str, Any] | None) -> str:
+    return kind if tuned is None else f"{kind}, approximate: recall {tuned['recall']:.3f}"
 
 
 @click.command("verify")
@@ -113,7 +131,7 @@ def restore_command(source: Path, target: Path) -> None:
     """
     from quanta_tissu.tissdb.backup import restore
 
-    restore(source, target)
+    restore(source, target, secret=secret())
     click.echo(f"restored {target} from {source}")
 
 
@@ -132,3 +150,33 @@ def compact_command(database: str) -> None:
         db.compact()
         after = db.size()
     click.echo(f"{database}: {before:,} -> {after:,} bytes, {expired:,} expired documents removed")
+
+
+@click.command("rekey")
+@click.argument("database", metavar="DB", type=click.Path(path_type=Path))
+@click.option("--new-key-file", metavar="FILE", type=click.Path(path_type=Path), help="The new key.")
+@click.option("--new-passphrase", "ask", is_flag=True, help="Ask for a new passphrase.")
+@click.option("--decrypt", is_flag=True, help="Take the encryption away.")
+def rekey_command(database: Path, new_key_file: Path | None, ask: bool, decrypt: bool) -> None:
+    """Encrypt a database, change its key, or decrypt it, while nobody has it open.
+
+    Its present key is that of --key-file, TISSDB_KEY_FILE or TISSDB_PASSPHRASE. Old backups keep their old key.
+
+    \b
+    Examples:
+      tissu db rekey notes.db --new-key-file key
+      tissu db --key-file key rekey notes.db --new-passphrase
+    """
+    from quanta_tissu.tissdb import Secret, rekey
+
+    if [new_key_file is not None, ask, decrypt].count(True) != 1:
+        raise click.UsageError("give one of --new-key-file, --new-passphrase and --decrypt")
+    new = None
+    if new_key_file is not None:
+        new = Secret(key=read_key(new_key_file))
+    elif ask:
+        new = Secret(
+            passphrase=click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        )
+    rekey(database, old=secret(), new=new)
+    click.echo(f"{database} {'is not encrypted any more' if new is None else 'is encrypted with the new key'}")

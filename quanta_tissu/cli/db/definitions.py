@@ -1,4 +1,4 @@
-"""`tissu db create`, `index` and `drop`: what a database consists of."""
+"""`tissu db create`, `index`, `tune` and `drop`: what a database consists of."""
 
 from __future__ import annotations
 
@@ -70,6 +70,41 @@ def index_command(
     with opened(database) as db:
         db.collection(collection).create_index(name, fields=fields or None, kind=kind, **given)  # type: ignore[arg-type]
     click.echo(f"{collection} has the {kind} index {name}")
+
+
+@click.command("tune")
+@database_argument
+@collection_argument
+@click.argument("index")
+@click.option(
+    "--recall",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Share of the nearest that is to be found; 1: search exactly again.",
+)
+@click.option("--k", type=click.IntRange(1), default=10, show_default=True, help="How many nearest.")
+def tune_command(database: str, collection: str, index: str, recall: float, k: int) -> None:
+    """Search an index of vectors approximately, if that is faster and finds enough.
+
+    How much must be looked at is measured on the vectors that are there. Where it is not enough, or not faster,
+    searches stay exact.
+
+    \b
+    Example:
+      tissu db tune notes.db notes meaning --recall 0.98
+    """
+    with opened(database) as db:
+        require_collection(db, collection)
+        found = db.collection(collection).tune_index(index, recall=recall, k=k)
+    way = "exactly" if found.search == "exact" else "approximately"
+    click.echo(f"{index} of {collection} is searched {way}: {found.why}")
+    if found.search == "approximate" and found.seconds is not None and found.exact_seconds is not None:
+        click.echo(
+            f"recall {found.recall:.3f}, with 95 % certainty above {found.at_least:.3f}, of the {k} nearest to "
+            f"{found.queries:,} vectors"
+        )
+        click.echo(f"{found.seconds * 1e3:.2f} ms a search, {found.exact_seconds * 1e3:.2f} ms an exact one")
 
 
 @click.command("drop")

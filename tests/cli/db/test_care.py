@@ -22,12 +22,12 @@ def tamper(path: str, sql: str) -> None:
 
 def test_stats_count_what_is_there(tissu, notes):
     figures = json.loads(tissu("db", "stats", notes, "--json").out)
-    assert figures["collections"] == {"notes": {"documents": 3, "indexes": {"words": "text"}}}
+    assert figures["collections"] == {"notes": {"documents": 3, "indexes": {"words": "text"}, "tuned": {}}}
     assert figures["log"]["entries"] == 5
     assert figures["bytes"] > 4096
     out = tissu("db", "stats", notes).out
     assert "words (text)" in out
-    assert "format 1" in out
+    assert "format 2" in out
 
 
 def test_stats_of_an_empty_database(tissu, tmp_path):

@@ -1,10 +1,14 @@
-"""`tissu db create`, `index` and `drop`."""
+"""`tissu db create`, `index`, `tune` and `drop`."""
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 import quanta_tissu.tissdb as tissdb
+from quanta_tissu.tissdb.search import tuning
 
 
 def test_a_database_and_a_collection_are_made_once(tissu, tmp_path):
@@ -85,3 +89,28 @@ def test_what_is_wrong_is_said(tissu, notes, tmp_path, args, says):
     outcome = tissu("db", *(files.get(arg, arg) for arg in args))
     assert outcome.code in (1, 2)
     assert says in outcome.err
+
+
+class TestTune:
+    def test_few_vectors_stay_exact(self, tissu, notes):
+        tissu("db", "index", notes, "notes", "near", "--kind", "vector", "--dimension", "2")
+        outcome = tissu("db", "tune", notes, "notes", "near", "--recall", "0.9")
+        assert outcome.code == 0
+        assert "near of notes is searched exactly: 0 vectors" in outcome.out
+        assert tissu("db", "tune", notes, "notes", "near", "--recall", "2").code == 1
+        assert tissu("db", "tune", notes, "nodes", "near").code == 1
+
+    def test_what_was_measured_is_said_and_listed(self, tissu, notes, monkeypatch):
+        monkeypatch.setattr(tuning, "FEWEST", 100)
+        monkeypatch.setattr(tuning, "LEAST", 1)
+        monkeypatch.setattr(tuning, "_GAIN", float("inf"))
+        with tissdb.open(notes) as db:
+            db["notes"].create_index("near", kind="vector", dimension=2)
+            turns = np.linspace(0, 2 * np.pi, 2_000)
+            db["notes"].insert_many({"_vectors": {"near": [np.cos(turn), np.sin(turn)]}} for turn in turns)
+        outcome = tissu("db", "tune", notes, "notes", "near", "--recall", "0.9")
+        assert "near of notes is searched approximately" in outcome.out
+        assert "with 95 % certainty above 0.9" in " ".join(outcome.out.split())
+        assert "approximate: recall" in " ".join(tissu("db", "stats", notes).out.split())
+        stats = json.loads(tissu("db", "stats", notes, "--json").out)
+        assert stats["collections"]["notes"]["tuned"]["near"]["recall"] >= 0.9
