@@ -15,6 +15,10 @@ import click
 
 from quanta_tissu.cli.app import COMMANDS, app
 from quanta_tissu.cli.failures import EXIT_CODES
+from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES, Mistake
+from quanta_tissu.tisslang.syntax.commands import COMMANDS as LANGUAGE
+from quanta_tissu.tisslang.syntax.notation import notation
+from quanta_tissu.tisslang.syntax.words import BUDGETS, DIRECTIVES, FILTERS, LAST_RUN
 from quanta_tissu.tisslm.config.fields import fields, sections
 from quanta_tissu.tisslm.config.presets import list_presets
 from quanta_tissu.tisslm.config.yaml_text import scalar
@@ -57,6 +61,39 @@ def commands() -> Iterator[str]:
             yield from _help(command, click.Context(command, info_name=name, parent=top), level=3)
 
 
+def tisslang_words() -> Iterator[str]:
+    """Tables of directives, budgets, filters and parts of LAST_RUN."""
+    yield "| directive | what it says | values |\n|---|---|---|"
+    for one in DIRECTIVES.values():
+        values = "any text" if one.values is None else ", ".join(f"`{word}`" for word in one.values) or "a number"
+        yield f"| `@{one.name}` | {one.summary} | {values} |"
+    for title, words in {"budget": BUDGETS, "filter": FILTERS, "`LAST_RUN.`": LAST_RUN}.items():
+        yield f"\n| {title} | meaning |\n|---|---|"
+        for word, meaning in words.items():
+            yield f"| `{word}` | {meaning} |"
+
+
+def tisslang_commands() -> Iterator[str]:
+    """Each command: how it is written, what it does, where it may stand, an example."""
+    for one in LANGUAGE:
+        places = " or ".join(place.value for place in sorted(one.where, key=lambda place: place.name))
+        yield f"### {one.keyword}\n\n`{notation(one)}`\n\n{one.summary} It stands in {places}.\n"
+        yield f"```tiss\n{one.example}\n```\n"
+
+
+def tisslang_mistakes() -> Iterator[str]:
+    """Each mistake with an example."""
+    for one in MISTAKES:
+        yield f"### {one.code}: {one.title}\n\n{one.why}\n"
+        yield from (f"{name}:\n\n```{kind}\n{text}\n```\n" for name, kind, text in _examples(one))
+
+
+def _examples(mistake: Mistake) -> Iterator[tuple[str, str, str]]:
+    if max(map(len, mistake.wrong.splitlines())) < 100:
+        yield "Wrong", "text", mistake.wrong
+        yield "Right", "tiss", mistake.right
+
+
 def _help(command: click.Command, ctx: click.Context, level: int) -> Iterator[str]:
     ctx.terminal_width = ctx.max_content_width = 100
     yield f"{'#' * level} {ctx.command_path}\n\n```text\n{command.get_help(ctx)}\n```\n"
@@ -72,6 +109,9 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "configuration-presets": configuration_presets,
     "exit-codes": exit_codes,
     "commands": commands,
+    "tisslang-words": tisslang_words,
+    "tisslang-commands": tisslang_commands,
+    "tisslang-mistakes": tisslang_mistakes,
 }
 
 

@@ -172,7 +172,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "ELSE follows directly on the block of an IF, CATCH and FINALLY on that of a TRY, FIX_WITH on that of a "
         "RETRY.",
         'LOG "before"\nELSE {\n    LOG "otherwise"\n}',
-        'IF 1 == 2 {\n    LOG "never"\n}\nELSE {\n    LOG "otherwise"\n}',
+        'IF 1 == 2 {\n    LOG "never"\n} ELSE {\n    LOG "otherwise"\n}',
     ),
     Mistake(
         "E101",
