@@ -138,6 +138,8 @@ class _StatementReader(ConditionReader):
 
     def _columns(self, tree: exp.Select) -> tuple[ir.Column, ...]:
         nodes = self.limited(tree, tree.expressions)
+        if not nodes:
+            raise fail(self.text, tree, "nothing is selected", "SELECT * FROM ..., or names of fields")
         columns = []
         for node in nodes:
             name = None

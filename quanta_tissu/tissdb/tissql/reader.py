@@ -100,7 +100,9 @@ class Reader:
     def single(self, node: exp.Expr, name: str) -> exp.Expr:
         """The one thing that a node says."""
         self.only(node, name)
-        found: exp.Expr = node.args[name]
+        found = node.args.get(name)
+        if not isinstance(found, exp.Expr):
+            raise fail(self.text, node, "something is missing here", "see docs/tissql.md for the language")
         return found
 
     def limited(self, node: exp.Expr, items: Sequence[Any]) -> Sequence[Any]:
@@ -329,6 +331,8 @@ class Reader:
         function = _AGGREGATES[type(node)]
         span = span_of(node)
         self._aggregates.append(span)
+        if operand is None:
+            raise fail(self.text, node, f"{function.upper()} of what?", "COUNT(*), COUNT(a), SUM(a) ...")
         if isinstance(operand, exp.Star) and function == "count":
             self.only(operand)
             return ir.Aggregate("count", None, False, span)

@@ -91,6 +91,8 @@ def test_of_a_long_line_the_neighbourhood_is_shown(db):
         ("SELECT CASE WHEN MATCH(words, 'x') THEN 1 END FROM c", "words, 'x'", "MATCH stands in WHERE"),
         ("SELECT a FROM c WHERE MATCH(d.words, 'x')", "d.words", "of which collection is this index"),
         ("SELECT x.a FROM c AS x JOIN c AS y ON x.a = y.a WHERE MATCH(words, 'x')", "words", "of which"),
+        ("SELECT FROM c", "", "nothing is selected"),
+        ("SELECT COUNT() FROM c", "", "COUNT of what"),
         ("SELECT LENGTH(a, b) FROM c", "b", "not supported here"),
         ("SELECT CONCAT(a, b) FROM c", "CONCAT(a, b", "no expression"),
         ("SELECT a % 2 FROM c", "a % 2", "no expression"),
