@@ -10,7 +10,7 @@ from functools import partial
 from quanta_tissu.errors import DatabaseError, NotFoundError
 from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.definitions import Catalog, Index, TextQuery
+from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
 from quanta_tissu.tissdb.documents import Document, now
 from quanta_tissu.tissdb.scope import Scope
 from quanta_tissu.tissdb.search.hybrid import Leg, Request, choose, search
@@ -22,6 +22,10 @@ from quanta_tissu.tissdb.values import Value
 
 _RERANKED = 50
 """Hits that a reranker gets at least."""
+
+
+def _no_snippet() -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Hit:
     text: Leg | None
     vector: Leg | None
     before: int | None = None
-    make_snippet: Callable[[], Snippet | None] = field(default=lambda: None, repr=False, compare=False)
+    make_snippet: Callable[[], Snippet | None] = field(default=_no_snippet, repr=False, compare=False)
 
     @property
     def snippet(self) -> Snippet | None:
@@ -104,17 +108,18 @@ def find(
             raise DatabaseError("a reranker compares documents with a text", hint="give text, or no reranker")
         request = replace(request, k=max(k, _RERANKED) if isinstance(k, int) else k)
     found = search(connection, info, request, scope.vector_cache, read_head(connection).seq, moment)
-    hits = [Hit(Document.of_row(one.row), one.score, one.text, one.vector) for one in found]
-    if request.text is not None:
-        show = partial(_snippet, scope, choose(info, "text", request.text_index), parse_query(request.text))
-        hits = [
-            hit if hit.text is None else replace(hit, make_snippet=partial(show, hit.document.value))
-            for hit in hits
-        ]
+    hits = []
+    show = partial(_snippet, scope, info, request)
+    for one in found:
+        document = Document.of_row(one.row)
+        make = _no_snippet if one.text is None else partial(show, document.value)
+        hits.append(Hit(document, one.score, one.text, one.vector, make_snippet=make))
     return hits if reranker is None or request.text is None else _reranked(reranker, request.text, hits)[:k]
 
 
-def _snippet(scope: Scope, index: Index, query: TextQuery, value: dict[str, Value]) -> Snippet | None:
+def _snippet(scope: Scope, info: CollectionInfo, request: Request, value: dict[str, Value]) -> Snippet | None:
+    index, query = choose(info, "text", request.text_index), parse_query(request.text or "")
+
     def work(connection: Connection, catalog: Catalog) -> Snippet | None:
         [made] = snippets(connection, index, query, [value])
         return made

@@ -18,6 +18,7 @@ _LEAST_RARITY = 1e-6
 """Of a term that half of the documents have."""
 
 _BLOCK = 64
+"""Documents of which only the best is looked at to find a bound."""
 
 
 class Postings(NamedTuple):
@@ -70,9 +71,15 @@ def best(
     scores = np.zeros(len(norms))
 
     def add(term: Term, to: NDArray[np.float64]) -> None:
-        places, counts = lists[term]
-        exact = counts.astype(np.float64)
-        to[places] += _rarity(len(places), documents) * (exact * (_K1 + 1.0) / (exact + norms[places]))
+        places = lists[term].places.astype(np.intp)
+        score = lists[term].counts.astype(np.float64)
+        below = norms.take(places)
+        below += score
+        score *= _K1 + 1.0
+        score /= below
+        score *= _rarity(len(places), documents)
+        score += to.take(places)
+        to[places] = score
 
     for term in query.required or query.wanted:
         add(term, scores)
@@ -112,7 +119,7 @@ def _bound(scores: NDArray[np.float64], limit: int) -> float:
     """A score above 0 that as many documents reach, if as many have one: of the best of each block, the last."""
     blocks = len(scores) // _BLOCK
     if blocks > limit:
-        tops = scores[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        tops = scores[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
         bound = float(np.partition(tops, -limit)[-limit])
         if bound > 0.0:
             return bound

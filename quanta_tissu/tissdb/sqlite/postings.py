@@ -85,6 +85,7 @@ class PostingsCache:
         self._index, self._table, self._expression = index, table, expression
         self._lock = threading.Lock()
         self._begun = False
+        self._held = 0  # postings in all lists
         self._documents = _NOTHING
         self._lists: dict[Term, _Kept] = {}
         self._counts: dict[Term, int] = {}
@@ -159,6 +160,7 @@ class PostingsCache:
         if len(self._changed) > _MOST_CHANGED * len(rids):
             self._changed = self._changed[:0]
             self._lists.clear()
+            self._held = 0
         return Documents(mark, rids, lengths, count, norms_of(lengths, count, words))
 
     def _sizes(
@@ -174,24 +176,30 @@ class PostingsCache:
     def _list(self, connection: Connection, term: Term) -> Postings:
         """The postings of a term in the state of `_documents`."""
         kept = self._lists.pop(term, None)
-        documents = self._documents
-        if kept is None:
-            postings = self._read(connection, term)
-        else:
-            changed = np.unique(self._changed[kept.changed :])
-            postings = kept.postings
-            if len(changed) * _SEEK > len(postings.places):
-                postings = self._read(connection, term)
-            else:
-                if len(changed):
-                    among = ", ".join(map(str, documents.rids[changed].tolist()))
-                    stay = ~np.isin(postings.places, changed)
-                    other = self._read(connection, term, f" AND rowid IN ({among})")
-                    postings = _joined(Postings(*(part[stay] for part in postings)), other)
-                if len(documents.rids) > kept.documents:
-                    last = documents.rids[kept.documents - 1] if kept.documents else 0
-                    postings = _joined(postings, self._read(connection, term, f" AND rowid > {last}"))
-        self._lists[term] = _Kept(postings, len(documents.rids), len(self._changed))
+        now = (len(self._documents.rids), len(self._changed))
+        if kept is None or kept[1:] != now:
+            self._held -= 0 if kept is None else len(kept.postings.places)
+            kept = _Kept(
+                self._read(connection, term) if kept is None else self._renewed(connection, term, kept), *now
+            )
+            self._held += len(kept.postings.places)
+        self._lists[term] = kept
+        return kept.postings
+
+    def _renewed(self, connection: Connection, term: Term, kept: _Kept) -> Postings:
+        """A list of an earlier state in that of `_documents`."""
+        documents, postings = self._documents, kept.postings
+        changed = np.unique(self._changed[kept.changed :])
+        if len(changed) * _SEEK > len(postings.places):
+            return self._read(connection, term)
+        if len(changed):
+            among = ", ".join(map(str, documents.rids[changed].tolist()))
+            stay = ~np.isin(postings.places, changed)
+            other = self._read(connection, term, f" AND rowid IN ({among})")
+            postings = _joined(Postings(*(part[stay] for part in postings)), other)
+        if len(documents.rids) > kept.documents:
+            last = documents.rids[kept.documents - 1] if kept.documents else 0
+            postings = _joined(postings, self._read(connection, term, f" AND rowid > {last}"))
         return postings
 
     def _read(self, connection: Connection, term: Term, among: str = "") -> Postings:
@@ -205,12 +213,12 @@ class PostingsCache:
 
     def _forget_some(self, used: int) -> None:
         """Make room; but not by what was used just now, which stands at the end."""
-        left = sum(len(kept.postings.places) for kept in self._lists.values())
         most = _MOST_POSTINGS * len(self._documents.rids)
-        for term in list(self._lists)[: len(self._lists) - used]:
-            if left <= most:
-                break
-            left -= len(self._lists.pop(term).postings.places)
+        if self._held > most:
+            for term in list(self._lists)[: len(self._lists) - used]:
+                if self._held <= most:
+                    break
+                self._held -= len(self._lists.pop(term).postings.places)
 
 
 def _joined(one: Postings, other: Postings) -> Postings:
