@@ -26,8 +26,8 @@ _MOST_POSTINGS = 32
 _MOST_CHANGED = 0.2
 """Share of documents that have changed, above which all lists are read again."""
 
-_SEEK = 32
-"""Postings that are read in the time in which one document is looked up."""
+_SEEK = 500
+"""Postings that FTS5 passes by in the time in which it looks up one document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,7 @@ class PostingsCache:
             changed = old.places(np.unique(np.array([rid for (rid,) in rows], np.int64)))
             among = ", ".join(map(str, old.rids[changed].tolist()))
             there, sizes = self._sizes(connection, f"id IN ({among})")
+            lengths[changed] = 0  # of those that are gone
             lengths[np.searchsorted(old.rids, there)] = sizes
         count, words = totals(connection, self._table)
         self._changed = np.concatenate([self._changed, changed])
@@ -190,13 +191,14 @@ class PostingsCache:
         """A list of an earlier state in that of `_documents`."""
         documents, postings = self._documents, kept.postings
         changed = np.unique(self._changed[kept.changed :])
-        if len(changed) * _SEEK > len(postings.places):
-            return self._read(connection, term)
         if len(changed):
-            among = ", ".join(map(str, documents.rids[changed].tolist()))
             stay = ~np.isin(postings.places, changed)
-            other = self._read(connection, term, f" AND rowid IN ({among})")
-            postings = _joined(Postings(*(part[stay] for part in postings)), other)
+            postings = Postings(*(part[stay] for part in postings))
+            there = changed[documents.lengths[changed] > 0]
+            if len(there):
+                among = ", ".join(map(str, documents.rids[there].tolist()))
+                row = "rowid" if len(there) * _SEEK < len(stay) else "+rowid"  # look each up, or pass by all
+                postings = _joined(postings, self._read(connection, term, f" AND {row} IN ({among})"))
         if len(documents.rids) > kept.documents:
             last = documents.rids[kept.documents - 1] if kept.documents else 0
             postings = _joined(postings, self._read(connection, term, f" AND rowid > {last}"))
