@@ -109,7 +109,7 @@ class Collection:
             made = changes.insert(changes.collection(self.name, create=True), documents)
             return [[one.id, one.revision] for one in made]
 
-        return [Written(*one) for one in self._scope.write(work, key=key)]
+        return [Written(id, revision, created=True) for id, revision in self._scope.write(work, key=key)]
 
     def get(self, id: str) -> Document | None:
         """The document of an id, None if there is none."""
@@ -214,7 +214,7 @@ class Collection:
         expires: Expiry = None,
         key: str | None = None,
     ) -> Written:
-        """Insert a document, or replace the one that is there.
+        """Insert a document, or replace the one that is there; `created` of the result says which.
 
         Args:
             id: Its id.
@@ -236,7 +236,7 @@ class Collection:
                 made = changes.change(info, id, "replace", lambda old: value, vectors=vectors, expires=moment)
             else:
                 [made] = changes.insert(info, [NewDocument(id, value, vectors or {}, moment)])
-            return [made.id, made.revision]
+            return [made.id, made.revision, made.created]
 
         return Written(*self._scope.write(work, key=key))
 
@@ -304,7 +304,7 @@ class Collection:
         text_index: str | None = None,
         vector_index: str | None = None,
         need: Need = "any",
-        fusion: Fusion = "rrf",
+        fusion: Fusion = "weighted",
         weights: tuple[float, float] = (1.0, 1.0),
         where: str | None = None,
         parameters: Parameters = (),
@@ -319,7 +319,7 @@ class Collection:
             text_index: Which index of words; the only one by default.
             vector_index: Which index of vectors; the only one by default.
             need: Whether `any` of the words is enough, or `all` must occur.
-            fusion: How the two lists are joined: `rrf` by ranks, `weighted` by scores.
+            fusion: How the two lists are joined: `weighted` by scores brought to 0 ... 1, `rrf` by ranks.
             weights: Of words and of nearness.
             where: A condition of TissQL: `price < ? AND tag = 'x'`. Only documents that suit it are looked at, so
                 that k are found if k suit it.

@@ -29,8 +29,8 @@ from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
-from quanta_tissu.tissdb.schema import check_is_schema
 from quanta_tissu.tissdb.search.cache import VectorCache
+from quanta_tissu.tissdb.settings import UNSET, Unset, alter, settings_of
 from quanta_tissu.tissdb.tissql.run import Queries
 from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
 from quanta_tissu.tissdb.writer import Writer
@@ -98,14 +98,7 @@ class Database(Queries):
         Raises:
             ConflictError: It is there with other settings.
         """
-        settings: dict[str, Any] = {}
-        if schema is not None:
-            check_is_schema(schema)
-            settings["schema"] = schema
-        if ttl is not None:
-            if not ttl > 0:
-                raise DatabaseError(f"ttl = {ttl} is no time to live", hint="seconds, more than 0")
-            settings["ttl"] = ttl
+        settings = settings_of(schema, ttl)
 
         def work(changes: Changes) -> None:
             info = changes.catalog.collections.get(name)
@@ -114,6 +107,23 @@ class Database(Queries):
 
         self.write(work)
         return self.collection(name)
+
+    def alter_collection(
+        self, name: str, *, schema: dict[str, Any] | Unset | None = UNSET, ttl: float | Unset | None = UNSET
+    ) -> None:
+        """Give a collection other settings; those that are not named stay as they are, None removes one.
+
+        Args:
+            name: Its name.
+            schema: JSON Schema of its documents; those that are there are checked in the same transaction.
+            ttl: Seconds that documents live which are inserted from now on.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            InvalidDocumentError: Documents are against the schema; the first ones are named, with paths.
+            DatabaseError: The schema or the time is none.
+        """
+        self.write(lambda changes: alter(changes, name, schema, ttl))
 
     def drop_collection(self, name: str) -> None:
         """Remove a collection with all its documents and indexes.

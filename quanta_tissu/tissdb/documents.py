@@ -91,10 +91,12 @@ class Written:
     Attributes:
         id: The document's id.
         revision: Its revision.
+        created: Whether the write inserted it; not if it was there before.
     """
 
     id: str
     revision: int
+    created: bool = False
 
 
 @dataclass(slots=True)
@@ -164,7 +166,7 @@ class Changes:
         for new in documents:
             text = self._checked(info, new.value)
             revision = self.log_change("insert", info.name, new.id, text)
-            written.append(Written(new.id, revision))
+            written.append(Written(new.id, revision, created=True))
             expires = self._expiry(info, new.expires)
             created = self.time if new.created is None else new.created
             updated = self.time if new.updated is None else new.updated

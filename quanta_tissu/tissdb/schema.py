@@ -39,15 +39,21 @@ def check_schema(schema: dict[str, Any], value: Value) -> None:
     Raises:
         InvalidDocumentError: It is against the schema; all violations are named by path.
     """
+    found = violations(schema, value)
+    if found:
+        lines = [f"{path or 'the document'}: {what}" for path, what in found]
+        raise InvalidDocumentError(
+            f"the document is against the schema of its collection: {'; '.join(lines)}", path=found[0][0]
+        )
+
+
+def violations(schema: dict[str, Any], value: Value) -> list[tuple[str, str]]:
+    """What is against a schema in a document: paths, and what is wrong there. Arguments as in `check_schema`."""
     validator = _validator(json.dumps(schema, sort_keys=True))
     if validator.is_valid(value):
-        return
+        return []
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(step) for step in error.instance_path])
-    lines = [f"{_path(error.instance_path) or 'the document'}: {error.message}" for error in errors]
-    raise InvalidDocumentError(
-        f"the document is against the schema of its collection: {'; '.join(lines)}",
-        path=_path(errors[0].instance_path),
-    )
+    return [(_path(error.instance_path), error.message) for error in errors]
 
 
 @lru_cache(maxsize=256)

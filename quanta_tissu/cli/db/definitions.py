@@ -1,4 +1,4 @@
-"""`tissu db create`, `index`, `tune` and `drop`: what a database consists of."""
+"""`tissu db create`, `alter`, `index`, `tune` and `drop`: what a database consists of."""
 
 from __future__ import annotations
 
@@ -36,6 +36,40 @@ def create_command(database: str, collection: str | None, schema: Path | None, t
         if collection is not None:
             db.create_collection(collection, **settings)
     click.echo(f"{database} is there" + ("" if collection is None else f", with the collection {collection}"))
+
+
+@click.command("alter")
+@database_argument
+@collection_argument
+@click.option("--schema", metavar="FILE", type=click.Path(path_type=Path), help="JSON Schema of its documents.")
+@click.option("--no-schema", is_flag=True, help="Documents need no schema any more.")
+@click.option("--ttl", metavar="SECONDS", type=float, help="How long a document lives that comes from now on.")
+@click.option("--no-ttl", is_flag=True, help="Documents that come from now on stay.")
+def alter_command(
+    database: str, collection: str, schema: Path | None, no_schema: bool, ttl: float | None, no_ttl: bool
+) -> None:
+    """Give a collection another schema or time to live; what is not named stays as it is.
+
+    Documents that are there are checked against a new schema: if one is against it, nothing is altered.
+
+    \b
+    Examples:
+      tissu db alter notes.db people --schema person.schema.json
+      tissu db alter notes.db sessions --ttl 7200 --no-schema
+    """
+    for name, value, none in (("schema", schema, no_schema), ("ttl", ttl, no_ttl)):
+        if value is not None and none:
+            raise ConfigError(f"--{name} and --no-{name} contradict each other", hint="say one of them")
+    wanted: dict[str, Any] = {}
+    if schema is not None or no_schema:
+        wanted["schema"] = None if schema is None else _read_schema(schema)
+    if ttl is not None or no_ttl:
+        wanted["ttl"] = ttl
+    if not wanted:
+        raise ConfigError("nothing is to be altered", hint="--schema, --no-schema, --ttl or --no-ttl")
+    with opened(database) as db:
+        db.alter_collection(collection, **wanted)
+    click.echo(f"{collection} has its new settings")
 
 
 @click.command("index")

@@ -114,3 +114,29 @@ class TestTune:
         assert "approximate: recall" in " ".join(tissu("db", "stats", notes).out.split())
         stats = json.loads(tissu("db", "stats", notes, "--json").out)
         assert stats["collections"]["notes"]["tuned"]["near"]["recall"] >= 0.9
+
+
+def test_settings_of_a_collection_are_altered(tissu, notes, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"required": ["title"]}')
+    assert tissu("db", "alter", notes, "notes", "--schema", str(schema), "--ttl", "60").code == 0
+    assert "against the schema" in tissu("db", "put", notes, "notes", "{}").err
+    assert tissu("db", "alter", notes, "notes", "--no-schema", "--no-ttl").code == 0
+    assert tissu("db", "put", notes, "notes", "{}", "--id", "fourth").code == 0
+    refused = tissu("db", "alter", notes, "notes", "--schema", str(schema))
+    assert refused.code == 1
+    assert "'fourth': the document" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "nothing is to be altered"),
+        (("--ttl", "1", "--no-ttl"), "--ttl and --no-ttl contradict each other"),
+        (("--ttl", "-1"), "no time to live"),
+    ],
+)
+def test_alterations_that_mean_nothing_are_refused(tissu, notes, options, said):
+    outcome = tissu("db", "alter", notes, "notes", *options)
+    assert outcome.code != 0
+    assert said in outcome.err
