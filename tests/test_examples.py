@@ -24,7 +24,7 @@ def run(name: str, folder: Path) -> str:
 
 
 def test_there_is_a_test_for_every_example():
-    known = {"ask_python.py", "train_in_python.py", "your_own_op.py"}
+    known = {"ask_python.py", "remember.py", "train_in_python.py", "your_own_op.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == known
 
 
@@ -55,6 +55,16 @@ def test_the_example_stops_if_its_gradient_is_wrong(tmp_path):
     outcome = subprocess.run([sys.executable, "-c", wrong], cwd=tmp_path, capture_output=True, text=True)
     assert outcome.returncode == 1
     assert "the gradient is wrong" in outcome.stderr
+
+
+def test_what_is_remembered_fits_fades_and_proves_itself(tmp_path):
+    printed = run("remember.py", tmp_path)
+    assert "40 turns; a window of 1" in printed
+    assert "(quoted from turns 1-" in printed
+    assert "found again: assistant: On day 3 we visit museum 3." in printed
+    assert re.findall(r"Imperial\. \(strength ([\d.]+)\)", printed) == ["0.90", "0.45", "0.22"]
+    assert printed.index("book by phone: worked 5") < printed.index("book by mail: worked 0")
+    assert printed.endswith("first was Trains, and is Buses\nafter undoing it is Trains: True\n")
 
 
 @pytest.mark.slow
