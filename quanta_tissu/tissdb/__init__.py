@@ -20,6 +20,7 @@ from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.copying import Copied, copy
 from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.documents import Document, NewDocument, Written
+from quanta_tissu.tissdb.rekey import rekey
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend, TemporaryBackend
 from quanta_tissu.tissdb.sqlite.protection import Secret
 from quanta_tissu.tissdb.transaction import Transaction, View
@@ -30,11 +31,13 @@ __all__ = [
     "Database",
     "Document",
     "NewDocument",
+    "Secret",
     "Transaction",
     "View",
     "Written",
     "copy",
     "open",
+    "rekey",
 ]
 
 

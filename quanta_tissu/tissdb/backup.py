@@ -23,10 +23,10 @@ def backup(backend: SqliteBackend, target: Path) -> None:
     if target.exists():
         raise StorageError(f"{target} is there already", hint="name a new file: a backup replaces nothing")
     partial = target.with_name(f".{target.name}.partial")
-    _remove(partial)
+    remove(partial)
     try:
         backend.backup(partial)
-        _refuse_damaged(partial, backend.secret)
+        refuse_damaged(partial, backend.secret)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
@@ -34,7 +34,7 @@ def backup(backend: SqliteBackend, target: Path) -> None:
     except OSError as error:
         raise StorageError(f"the backup cannot be written: {error}") from None
     finally:
-        _remove(partial)
+        remove(partial)
 
 
 def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None:
@@ -58,7 +58,7 @@ def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.copyfile(source, partial)
-        _refuse_damaged(partial, secret)
+        refuse_damaged(partial, secret)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.rename(target)
@@ -66,10 +66,15 @@ def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None
     except OSError as error:
         raise StorageError(f"the backup cannot be restored: {error}") from None
     finally:
-        _remove(partial)
+        remove(partial)
 
 
-def _refuse_damaged(path: Path, secret: Secret | None) -> None:
+def refuse_damaged(path: Path, secret: Secret | None) -> None:
+    """Raise the error that a copy deserves.
+
+    Raises:
+        CorruptionError: It is damaged.
+    """
     backend = SqliteBackend(path, secret=secret)
     connection = backend.connect(write=True)
     try:
@@ -88,8 +93,9 @@ def _refuse_damaged(path: Path, secret: Secret | None) -> None:
         )
 
 
-def _remove(partial: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+def remove(partial: Path) -> None:
+    """Delete a copy and the files beside it, if they are there."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
 

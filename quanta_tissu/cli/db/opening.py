@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,15 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from quanta_tissu.errors import DatabaseError, NotFoundError
+from quanta_tissu.errors import ConfigError, DatabaseError, NotFoundError
 
 if TYPE_CHECKING:
-    from quanta_tissu.tissdb import Database
+    from quanta_tissu.tissdb import Database, Secret
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 database_argument = click.argument("database", metavar="DB")
 collection_argument = click.argument("collection", metavar="COLLECTION")
+KEY_FILE = "quanta_tissu.tissdb.key_file"
+"""Under which name the group's option is kept for its commands."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,8 +50,42 @@ def opened(database: str, *, make: bool = False) -> Iterator[Database]:
         )
     if not make and "://" not in database and not Path(database).exists():
         raise NotFoundError(f"there is no database {database}", hint=f"`tissu db create {database}` makes it")
-    with tissdb.open(database, actor=user()) as db:
+    given = secret() if "://" not in database else None
+    key, passphrase = (given.key, given.passphrase) if given else (None, None)
+    with tissdb.open(database, actor=user(), key=key, passphrase=passphrase) as db:
         yield db
+
+
+def secret() -> Secret | None:
+    """What opens encrypted files: --key-file of `tissu db`, or the environment.
+
+    Raises:
+        ConfigError: It is no key, or there are two.
+    """
+    from quanta_tissu.tissdb import Secret
+
+    file = click.get_current_context().meta.get(KEY_FILE) or os.environ.get("TISSDB_KEY_FILE")
+    passphrase = os.environ.get("TISSDB_PASSPHRASE")
+    if file and passphrase:
+        raise ConfigError("there are a key file and TISSDB_PASSPHRASE", hint="unset one of them")
+    if passphrase:
+        return Secret(passphrase=passphrase)
+    return Secret(key=read_key(Path(file))) if file else None
+
+
+def read_key(file: Path) -> bytes:
+    """The key in a file.
+
+    Raises:
+        ConfigError: It cannot be read, or holds something else.
+    """
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the key file {file} cannot be read: {error}") from None
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise ConfigError(f"{file} holds no key", hint="64 hexadecimal digits: `openssl rand -hex 32 > FILE`")
+    return bytes.fromhex(text)
 
 
 def require_collection(db: Database, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from quanta_tissu.cli.db.opening import json_option, print_table
+from quanta_tissu.cli.db.opening import json_option, print_table, secret
 from quanta_tissu.errors import ConfigError
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -48,7 +48,8 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
     """Answer HTTP requests about a database, or about those of a folder, until Ctrl-C.
 
     At / is a page to browse, query and search with; /v1/openapi.json describes the interface to programs.
-    Without --tokens everybody on this machine may do everything.
+    Without --tokens everybody on this machine may do everything. Encrypted databases have one key, that of
+    --key-file of `tissu db`, or of the environment.
 
     \b
     Examples:
@@ -71,6 +72,7 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
         burst=options["burst"],
         max_body=max_body * 2**20,
         log_requests=options["log_requests"],
+        secret=None if "://" in place else secret(),
     )
     serve(
         place,

@@ -73,7 +73,13 @@ def create_app(place: str, settings: Settings | None = None, *, encoder: Encoder
     tokens = None if settings.tokens is None else TokenFile(settings.tokens)
     if tokens is not None:
         tokens.tokens()
-    server = Server(Databases(place, settings.secret), settings, tokens, RateLimit(settings.rate, settings.burst), encoder=encoder)
+    server = Server(
+        Databases(place, settings.secret),
+        settings,
+        tokens,
+        RateLimit(settings.rate, settings.burst),
+        encoder=encoder,
+    )
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

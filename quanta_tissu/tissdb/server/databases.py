@@ -93,8 +93,9 @@ class Databases:
                 self._opened.popitem()[1].close()
 
     def _open(self, address: str) -> Database:
-        secret = self._secret
-        return tissdb.open(address, key=secret and secret.key, passphrase=secret and secret.passphrase)
+        if self._secret is None:
+            return tissdb.open(address)
+        return tissdb.open(address, key=self._secret.key, passphrase=self._secret.passphrase)
 
     def _address(self, name: str) -> str:
         if self._folder is not None and _NAME.fullmatch(name):

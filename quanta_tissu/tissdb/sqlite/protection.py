@@ -72,8 +72,13 @@ class Secret:
             salt = b""
         except OSError as error:
             raise unreadable(path, error) from None
-        if len(salt) < _SALT_BYTES:
-            salt = os.urandom(_SALT_BYTES)  # of a file that is to be made
+        return self._salted(salt) if len(salt) == _SALT_BYTES else self.for_new_file()
+
+    def for_new_file(self) -> str:
+        """The key of a file that is to be made."""
+        return self._salted(os.urandom(_SALT_BYTES))
+
+    def _salted(self, salt: bytes) -> str:
         key = self.key or hashlib.pbkdf2_hmac(
             "sha256", (self.passphrase or "").encode(), salt, ITERATIONS, KEY_BYTES
         )
