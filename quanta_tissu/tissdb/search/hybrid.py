@@ -81,7 +81,7 @@ class Request:
     text_index: str | None = None
     vector_index: str | None = None
     need: Need = "any"
-    fusion: Fusion = "rrf"
+    fusion: Fusion = "weighted"
     weights: tuple[float, float] = (1.0, 1.0)
     only: Filter | None = None
 

@@ -115,7 +115,7 @@ class TestNearness:
 
 class TestBoth:
     def test_what_both_find_comes_first_and_says_why(self, animals):
-        found = animals.search("dog", vector=[1, 0, 0])
+        found = animals.search("dog", vector=[1, 0, 0], fusion="rrf")
         assert ids(found)[0] == "dog"
         assert found[0].text.rank <= 2
         assert found[0].vector.rank == 2
@@ -123,6 +123,10 @@ class TestBoth:
         assert "nearness: place 2 (cosine" in found[0].why
         assert found[0].score == pytest.approx(1 / (60 + found[0].text.rank) + 1 / 62)
         assert set(ids(found)) == set(ANIMALS)
+
+    def test_by_default_scores_are_added(self, animals):
+        both = {"vector": [1, 0, 0]}
+        assert animals.search("dog", **both) == animals.search("dog", **both, fusion="weighted")
 
     def test_weights_and_scores(self, animals):
         assert ids(animals.search("fish", vector=[1, 0, 0], weights=(1, 0.01)))[0] == "fish"

@@ -42,7 +42,7 @@ class Search(Body):
     text_index: str | None = None
     vector_index: str | None = None
     need: Literal["any", "all"] = "any"
-    fusion: Literal["rrf", "weighted"] = "rrf"
+    fusion: Literal["rrf", "weighted"] = "weighted"
     weights: tuple[float, float] = (1.0, 1.0)
     where: str | None = Field(None, description="A condition of TissQL: only documents that suit it are found.")
     parameters: list[Any] | dict[str, Any] = Field(default_factory=list, description="Of the condition.")
