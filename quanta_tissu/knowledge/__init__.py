@@ -16,6 +16,7 @@ from __future__ import annotations
 from quanta_tissu.knowledge.answering import Answer, Sentence
 from quanta_tissu.knowledge.embedders import Embedder, EncoderEmbedder, NgramEmbedder, default_embedder
 from quanta_tissu.knowledge.endpoint import EndpointEmbedder
+from quanta_tissu.knowledge.feedback import Feedback, Record
 from quanta_tissu.knowledge.knowledge_base import Added, KnowledgeBase
 from quanta_tissu.knowledge.passages import FoundPassage, Passage
 
@@ -25,10 +26,12 @@ __all__ = [
     "Embedder",
     "EncoderEmbedder",
     "EndpointEmbedder",
+    "Feedback",
     "FoundPassage",
     "KnowledgeBase",
     "NgramEmbedder",
     "Passage",
+    "Record",
     "Sentence",
     "default_embedder",
 ]

@@ -288,6 +288,23 @@ def contradict_command(
         _report(memory.contradict(id, _source(source), confidence=confidence, why=why), as_json)
 
 
+@group.command("use")
+@database_argument
+@click.argument("id")
+@_collection_option
+@embedder_option
+@json_option
+def use_command(database: str, id: str, collection: str, embedder: str | None, as_json: bool) -> None:
+    """Note that a fact was used: it fades a little more slowly.
+
+    \b
+    Example:
+      tissu memory fact use agent.db 019a...
+    """
+    with _memory(database, collection, embedder) as memory:
+        _report(memory.use(id), as_json)
+
+
 @group.command("supersede", cls=KernelCommand)
 @database_argument
 @click.argument("id")

@@ -109,7 +109,9 @@ class TestFacts:
         assert "relevance 0." in memory("fact", "search", "when does the team meet?").out
         assert memory("fact", "confirm", id, "--confidence", "0.5").code == 0
         assert rows(memory("fact", "contradict", id, "--why", "a rumour", "--json"))[0]["state"] == "current"
+        assert rows(memory("fact", "use", id, "--json"))[0]["uses"] == 1
         shown = memory("fact", "show", id).out
+        assert "used 1 times" in shown
         assert "learned by turn 7 (0.80)" in shown
         assert "(0.80): a rumour" in shown
         new = memory("fact", "supersede", id, "The team meets on Thursdays.").out.split()[-2].rstrip(",")
