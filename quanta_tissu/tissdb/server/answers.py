@@ -116,7 +116,7 @@ class Collection(Answer):
     """A collection."""
 
     collection: str
-    json_schema: dict[str, Any] | bool | None = Field(alias="schema")
+    json_schema: dict[str, Any] | None = Field(alias="schema")
     ttl: float | None = Field(description="Seconds that a document lives.")
     indexes: dict[str, Index]
 

@@ -88,6 +88,27 @@ def test_collections_and_indexes_are_made_described_and_dropped(client):
     assert client.get(f"{WORK}/1people").status_code == 400
 
 
+def test_settings_of_a_collection_are_changed_where_its_documents_suit_them(client):
+    notes = f"{WORK}/notes"
+    schema = {"required": ["title"]}
+    assert client.put(f"{notes}/_schema", json=schema).json() == schema
+    assert client.get(f"{notes}/_schema").json() == schema
+    assert client.post(notes, json={}).status_code == 422
+    refused = client.put(f"{notes}/_schema", json={"required": ["nowhere"]})
+    assert refused.status_code == 422
+    assert "'first'" in refused.json()["error"]["message"]
+    assert client.put(f"{notes}/_schema", json={"type": "nothing"}).status_code == 400
+    changed = client.patch(notes, json={"ttl": 60}).json()
+    assert (changed["schema"], changed["ttl"]) == (schema, 60)
+    assert client.patch(notes, json={"schema": None}).json()["schema"] is None
+    assert client.get(notes).json()["ttl"] == 60
+    client.put(f"{notes}/_schema", json=schema)
+    assert client.delete(f"{notes}/_schema").json() == {"dropped": "schema"}
+    assert client.get(f"{notes}/_schema").json() is None
+    assert client.put(f"{WORK}/none/_schema", json={}).status_code == 404
+    assert client.patch(f"{WORK}/none", json={}).status_code == 404
+
+
 def test_databases_are_made_and_listed(client, folder):
     assert client.get("/v1/_databases").json()["databases"] == ["work"]
     assert client.put("/v1/more").status_code == 200

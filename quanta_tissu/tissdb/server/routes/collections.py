@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
+from fastapi import Body as JsonBody
 from pydantic import Field
 
 from quanta_tissu.errors import NotFoundError
@@ -52,6 +53,15 @@ def describe_collection(session: Reader, collection: CollectionName) -> Response
     return answer(_described(info) | {"documents": session.collection(collection).count()})
 
 
+@router.patch("", response_model=answers.Collection)
+def alter_collection(session: Admin, collection: CollectionName, body: CollectionSettings) -> Response:
+    """Give it other settings: those that are named, null removes one; what is in it must suit a new schema."""
+    named = {"json_schema": "schema", "ttl": "ttl"}
+    changed = {named[name]: getattr(body, name) for name in body.model_fields_set}
+    session.db.alter_collection(collection, **changed)
+    return answer(_described(find(session, collection)))
+
+
 @router.delete("", response_model=answers.Dropped)
 def drop_collection(session: Admin, collection: CollectionName) -> Response:
     """Remove it with all its documents."""
@@ -59,10 +69,28 @@ def drop_collection(session: Admin, collection: CollectionName) -> Response:
     return answer({"dropped": collection})
 
 
-@router.get("/_schema", response_model=dict[str, Any] | bool | None)
+@router.get("/_schema", response_model=dict[str, Any] | None)
 def schema(session: Reader, collection: CollectionName) -> Response:
     """The JSON Schema of its documents, null if there is none."""
     return answer(find(session, collection).settings.get("schema"))
+
+
+@router.put("/_schema", response_model=dict[str, Any] | None)
+def set_schema(
+    session: Admin,
+    collection: CollectionName,
+    body: Annotated[dict[str, Any], JsonBody(description="JSON Schema.")],
+) -> Response:
+    """Check its documents from now on; what is in it must suit the schema."""
+    session.db.alter_collection(collection, schema=body)
+    return answer(find(session, collection).settings.get("schema"))
+
+
+@router.delete("/_schema", response_model=answers.Dropped)
+def drop_schema(session: Admin, collection: CollectionName) -> Response:
+    """Let its documents have any fields."""
+    session.db.alter_collection(collection, schema=None)
+    return answer({"dropped": "schema"})
 
 
 @router.get("/_index", response_model=dict[str, answers.Index])
@@ -94,7 +122,8 @@ def find(session: Session, name: str) -> CollectionInfo:
     """
     db = session.db
     check_name(name)
-    found = db.read(lambda connection, catalog: db.find(connection, catalog, name))
+    # In one state, which comes with a catalog of its own: others may have altered the collection.
+    found = db.read(lambda connection, catalog: db.find(connection, catalog, name), one_state=True)
     if found is None:
         raise NotFoundError(f"there is no collection {name!r}", hint=_known(db))
     return found

@@ -12,10 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from quanta_tissu.errors import InvalidDocumentError, NotFoundError, TissuError
-from quanta_tissu.tissdb.database import Database
 from quanta_tissu.tissdb.documents import Written
 from quanta_tissu.tissdb.jsonl import export_lines, import_lines, new_document
-from quanta_tissu.tissdb.log import entries_page
 from quanta_tissu.tissdb.reading import read_part
 from quanta_tissu.tissdb.server import answers
 from quanta_tissu.tissdb.server.access import Session
@@ -116,7 +114,7 @@ def put(
             raise RequestError(412, error.message, hint=error.hint) from None
         return _written(written)
     written = into.upsert(id, new.value, vectors=vectors, expires=expires, key=key)
-    return _written(written, 201 if _inserted(session.db, written) else 200)
+    return _written(written, 201 if written.created else 200)
 
 
 @router.patch("/documents/{id:path}", response_model=answers.Written, openapi_extra=ANY_OBJECT)
@@ -201,12 +199,6 @@ def export(session: Reader, collection: CollectionName) -> Response:
             yield line.encode() + b"\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-
-def _inserted(db: Database, written: Written) -> bool:
-    """Whether a write has made a new document, as the log says: also of one that was done before under its key."""
-    [entry] = db.read_connection(partial(entries_page, after=written.revision - 1, limit=1))
-    return entry.action == "insert"
 
 
 def _written(written: Written, status: int = 200, **headers: str) -> Response:
