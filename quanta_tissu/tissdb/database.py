@@ -25,7 +25,7 @@ from quanta_tissu.tissdb.backup import backup, require_file
 from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
-from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
+from quanta_tissu.tissdb.documents import Changes, NewDocument, Prepared, Written, prepared
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
@@ -241,19 +241,19 @@ class Database(Queries):
 
     def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
         """As `Scope`; documents of callers who come together are added as one list."""
-        written, catalog = self._writer.run_joint(self._insert_joint, (name, documents))
+        written, catalog = self._writer.run_joint(self._insert_joint, (name, list(map(prepared, documents))))
         self._note_catalog(catalog)
         return list(written)
 
     def _insert_joint(
-        self, connection: Connection, log: Log, wanted: Sequence[tuple[str, Sequence[NewDocument]]]
+        self, connection: Connection, log: Log, wanted: Sequence[tuple[str, Sequence[Prepared]]]
     ) -> list[tuple[list[Written], Catalog]]:
         changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
         results = []
         for name, group in groupby(wanted, key=itemgetter(0)):
             lists = [documents for _, documents in group]
             info = changes.collection(name, create=True)
-            written = iter(changes.insert(info, list(chain.from_iterable(lists))))
+            written = iter(changes.insert_prepared(info, list(chain.from_iterable(lists))))
             results += [list(islice(written, len(documents))) for documents in lists]
         return [(written, changes.catalog) for written in results]
 

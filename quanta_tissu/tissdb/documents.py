@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, NotFoundError, UniqueError
 from quanta_tissu.tissdb import catalog as catalogs
@@ -84,6 +84,30 @@ class NewDocument:
     updated: int | None = None
 
 
+class Prepared(NamedTuple):
+    """A document to be inserted, with what can be known of it before the transaction.
+
+    Attributes:
+        new: The document.
+        text: Its canonical text.
+        digest: SHA-256 of that.
+    """
+
+    new: NewDocument
+    text: str
+    digest: bytes
+
+
+def prepared(new: NewDocument) -> Prepared:
+    """Check and write out a document, in its caller's thread: meanwhile the writer's waits for SQLite.
+
+    Raises:
+        InvalidDocumentError: It cannot be stored.
+    """
+    text = _canonical(new.value)
+    return Prepared(new, text, _digest(text))
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a write left.
@@ -148,7 +172,7 @@ class Changes:
         detail: str | None = None,
     ) -> int:
         """Add a change to the log; its number is the revision."""
-        digest = None if text is None else hashlib.sha256(text.encode()).digest()
+        digest = None if text is None else _digest(text)
         return self.log.append(
             self.time, self.actor, action, collection=collection, id=id, digest=digest, detail=detail
         )
@@ -161,11 +185,17 @@ class Changes:
             UniqueError: A value must be unique and is there.
             InvalidDocumentError: It cannot be stored, or is against the schema.
         """
+        return self.insert_prepared(info, list(map(prepared, documents)))
+
+    def insert_prepared(self, info: CollectionInfo, documents: Sequence[Prepared]) -> list[Written]:
+        """As `insert`, of documents that were prepared already."""
         self.expire(info)
         written, rows = [], []
-        for new in documents:
-            text = self._checked(info, new.value)
-            revision = self.log_change("insert", info.name, new.id, text)
+        for new, text, digest in documents:
+            self._check(info, new.value, text)
+            revision = self.log.append(
+                self.time, self.actor, "insert", collection=info.name, id=new.id, digest=digest
+            )
             written.append(Written(new.id, revision, created=True))
             expires = self._expiry(info, new.expires)
             created = self.time if new.created is None else new.created
@@ -178,7 +208,7 @@ class Changes:
                 rows,
             )
         except Exception as error:
-            new = documents[self.connection.failed_row]
+            new = documents[self.connection.failed_row].new
             raise self._explained(error, info, new.id, new.value) from error
         for index in info.indexes.values():
             keeper_of(index).insert(
@@ -187,10 +217,10 @@ class Changes:
                 self.log.seq,
                 [
                     NewRow(made.revision, new.value, new.vectors.get(index.name))
-                    for made, new in zip(written, documents, strict=True)
+                    for made, (new, _, _) in zip(written, documents, strict=True)
                 ],
             )
-        for new in documents:
+        for new, _, _ in documents:
             _refuse_unknown(info, new.vectors)
         return written
 
@@ -295,21 +325,18 @@ class Changes:
         self.connection.run_many(f"DELETE FROM {info.table} WHERE rid = ?", ((rid,) for rid in rids))
 
     def _checked(self, info: CollectionInfo, value: Value) -> str:
-        text = encode(value)
-        reserved = [key for key in value if key in RESERVED]
-        if reserved:
-            raise InvalidDocumentError(
-                f"the field {reserved[0]!r} is kept by the database itself",
-                path=reserved[0],
-                hint="leave it out, or rename it",
-            )
+        text = _canonical(value)
+        self._check(info, value, text)
+        return text
+
+    def _check(self, info: CollectionInfo, value: Value, text: str) -> None:
+        """Refuse what the collection's schema or its indexes do not take."""
         schema = info.settings.get("schema")
         if schema is not None:
             check_schema(schema, json.loads(text))
         for index in info.indexes.values():
             if index.kind in ("value", "unique"):
                 check_indexable(index, value)
-        return text
 
     def _expiry(self, info: CollectionInfo, expires: int | None) -> int | None:
         ttl: float | None = info.settings.get("ttl")
@@ -334,6 +361,20 @@ class Changes:
 
 RESERVED = frozenset({"_id", "_rev", "_created", "_updated", "_expires", "_vectors", "_score"})
 """Names of fields that documents cannot have."""
+
+
+def _canonical(value: dict[str, Value]) -> str:
+    text = encode(value)
+    if not RESERVED.isdisjoint(value):
+        name = min(RESERVED.intersection(value))
+        raise InvalidDocumentError(
+            f"the field {name!r} is kept by the database itself", path=name, hint="leave it out, or rename it"
+        )
+    return text
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _refuse_unknown(info: CollectionInfo, vectors: Vectors) -> None:

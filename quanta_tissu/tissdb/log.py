@@ -12,10 +12,12 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quanta_tissu.tissdb.backend import Connection, Row
 
 _VERSION = b"tissdb log 1\n"
+_NUMBERS, _LENGTH = struct.Struct("<QQ?"), struct.Struct("<I")
 
 EMPTY = bytes(32)
 """What the first entry has for the hash of the one before."""
@@ -78,15 +80,32 @@ def entry_hash(
     detail: str | None,
 ) -> bytes:
     """SHA-256 of an entry: the hash before, then every field with its length, so that none runs into another."""
-    parts = [_VERSION, before, struct.pack("<QQ?", seq, time, ok)]
-    for field in (actor, action, collection, id, digest, detail):
-        if field is None:
-            parts.append(b"\xff\xff\xff\xff")
-        else:
-            data = field.encode() if isinstance(field, str) else field
-            parts.append(struct.pack("<I", len(data)))
-            parts.append(data)
-    return hashlib.sha256(b"".join(parts)).digest()
+    return hashlib.sha256(
+        b"".join(
+            (
+                _VERSION,
+                before,
+                _NUMBERS.pack(seq, time, ok),
+                _common_field(actor),
+                _common_field(action),
+                _common_field(collection),
+                _field(id),
+                _field(digest),
+                _field(detail),
+            )
+        )
+    ).digest()
+
+
+def _field(value: str | bytes | None) -> bytes:
+    if value is None:
+        return b"\xff\xff\xff\xff"
+    data = value.encode() if isinstance(value, str) else value
+    return _LENGTH.pack(len(data)) + data
+
+
+_common_field = lru_cache(maxsize=256)(_field)
+"""Of what one entry after the other has."""
 
 
 class Log:

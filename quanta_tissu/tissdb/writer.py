@@ -3,7 +3,8 @@
 A commit waits for the disk, whatever it holds. So the writer takes all work that has come meanwhile, runs it in
 one transaction, commits once, and only then tells the callers. If a piece fails, all is undone and run again, each
 piece behind a savepoint of its own, so that it fails alone: savepoints are dear, since a full-text index writes
-what it has gathered at each. Callers are served in the order in which they came, so nobody starves.
+what it has gathered at each. Callers are served in the order in which they came, so nobody starves. While some
+wait for a commit, others make ready what comes next.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -31,41 +32,57 @@ MOST_TOGETHER = 512
 
 _MAINTENANCE_SECONDS = 0.5
 
-_GATHER_SECONDS = 0.0005
-"""To wait for each of as many pieces as came together the last time: who was just told that it is done comes
-again soon, and more together cost less."""
-
 
 class _Answer:
     """As a Future, for one thread that waits: a fourth of its cost.
 
-    What many threads wait for at once costs the most in what each of them does with Python's lock.
+    What many threads wait for at once costs the most in what they do with Python's lock: woken together, each only
+    goes to sleep again until that lock is free. So each wakes the one behind it before it goes on.
     """
 
-    __slots__ = ("_error", "_given", "_result")
+    __slots__ = ("_done", "_error", "_left", "_result", "_told", "_wake", "behind")
 
     def __init__(self) -> None:
-        self._given = threading.Lock()
-        self._given.acquire()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._told = self._left = self._done = False
         self._result: Any = None
         self._error: BaseException | None = None
+        self.behind: _Answer | None = None
 
     def set_result(self, result: Any) -> None:
-        self._result = result
-        self._given.release()
+        self._result, self._done = result, True
 
     def set_exception(self, error: BaseException) -> None:
-        self._error = error
-        self._given.release()
+        self._error, self._done = error, True
 
     def done(self) -> bool:
-        return not self._given.locked()
+        return self._done
 
     def result(self) -> Any:
-        self._given.acquire()
+        try:
+            self._wake.get()
+        finally:
+            # Also after Ctrl+C. Who leaves before it is told leaves the telling to the one before it, and now and
+            # then both do it. No function of Python's stands before `put`: there Ctrl+C would break the chain.
+            self._left = True
+            answer = self
+            while answer._told and answer._left and answer.behind is not None:
+                answer = answer.behind
+                answer._told = True
+                answer._wake.put(None)
         if self._error is not None:
             raise self._error
         return self._result
+
+    @classmethod
+    def tell(cls, answers: Sequence[_Answer]) -> None:
+        """Wake all who wait for answers, which are there."""
+        first = cls()
+        for answer, behind in pairwise([first, *answers]):
+            answer.behind = behind
+        first._told = True
+        first._wake.put(None)
+        first.result()
 
 
 class _Piece:
@@ -189,7 +206,6 @@ class Writer:
     def _serve(self) -> None:
         carried: _Piece | None = None
         ending = False
-        expected = 1
         while not ending or carried is not None:
             if carried is None:
                 first = self._queue.get()
@@ -200,7 +216,7 @@ class Writer:
             batch = [first]
             while not first.alone and not ending and len(batch) < MOST_TOGETHER:
                 try:
-                    piece = self._queue.get(timeout=_GATHER_SECONDS if len(batch) < expected else 0)
+                    piece = self._queue.get_nowait()
                 except queue.Empty:
                     break
                 if piece is None:
@@ -211,7 +227,6 @@ class Writer:
                 else:
                     batch.append(piece)
             self._commit_together(batch)
-            expected = len(batch)
         if self._connection is not None:
             self._connection.close()
 
@@ -226,6 +241,7 @@ class Writer:
 
     def _commit_together(self, batch: list[_Piece]) -> None:
         done: list[tuple[_Piece, Any]] = []
+        waiting = [piece.answer for piece in batch if isinstance(piece.answer, _Answer)]
         try:
             connection = self._begin()
             log = Log(connection)
@@ -249,9 +265,11 @@ class Writer:
             for piece in batch:
                 if not piece.answer.done():
                     piece.answer.set_exception(error)
+            _Answer.tell(waiting)
             return
         for piece, result in done:
             piece.answer.set_result(result)
+        _Answer.tell(waiting)
         if changed:
             self._on_commit(log.seq)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import quanta_tissu.tissdb as tissdb
-from quanta_tissu.errors import ConflictError, DatabaseError, UnknownOutcomeError
+from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, UnknownOutcomeError
 
 
 def count_commits(db):
@@ -126,3 +127,77 @@ def test_a_collection_of_work_that_was_undone_is_not_remembered(db):
     assert one.result().id == "y"
     assert "y" in db["new"]
     assert db.collections() == ["a", "new"]
+
+
+class SignalledError(Exception):
+    """What a signal raises."""
+
+
+@pytest.fixture
+def signalled():
+    """A signal that raises `SignalledError` in the main thread."""
+
+    def interrupt(number, frame):
+        raise SignalledError
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_one_that_no_longer_waits_does_not_keep_the_others_waiting(db, signalled, place):
+    db["a"].insert({}, id="x")
+    left, opened = threading.Event(), threading.Event()
+    queue = db._writer._queue
+
+    def until(count):
+        while queue.qsize() < count:
+            time.sleep(0.001)
+
+    def hold():
+        with db.transaction():
+            opened.set()
+            left.wait()
+
+    def interrupt():
+        until(place + 1)
+        time.sleep(0.05)  # the main thread waits by now
+        signalled()
+
+    with ThreadPoolExecutor(5) as pool:
+        holding = pool.submit(hold)
+        opened.wait()
+        before = [pool.submit(db["a"].insert, {"n": n}) for n in range(place)]
+        until(place)
+        interrupting = pool.submit(interrupt)
+        with pytest.raises(SignalledError):
+            db["a"].insert({}, id="mine")
+        interrupting.result()
+        behind = [pool.submit(db["a"].insert, {"n": n}) for n in range(place, 2)]
+        until(3)
+        left.set()
+        for one in [holding, *before, *behind]:
+            one.result(timeout=30)
+    assert "mine" in db["a"]
+    assert len(db["a"]) == 4
+
+
+def test_what_cannot_be_stored_is_refused_before_the_writer_has_time_for_it(db):
+    db["a"].insert({}, id="x")
+    with ThreadPoolExecutor(1) as pool, db.transaction():
+        refused = pool.submit(db["a"].insert, {"n": float("nan")})
+        with pytest.raises(InvalidDocumentError, match="n = nan"):
+            refused.result(timeout=30)
+    assert len(db["a"]) == 1
+
+
+def test_answers_of_one_commit_are_for_those_who_asked(db):
+    db["a"].insert({}, id="5")
+    with ThreadPoolExecutor(20) as pool, db.transaction():
+        done = [pool.submit(db["a"].insert, {}, id=str(n)) for n in range(20)]
+        while db._writer._queue.qsize() < 20:
+            time.sleep(0.001)
+    answers = ["refused" if one.exception() else one.result().id for one in done]
+    assert answers == ["refused" if n == 5 else str(n) for n in range(20)]
+    assert isinstance(done[5].exception(), ConflictError)
