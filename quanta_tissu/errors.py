@@ -98,6 +98,10 @@ class BusyError(DatabaseError):
     """Somebody else holds the database for too long; nothing was written, and trying again is safe."""
 
 
+class QueryTimeoutError(DatabaseError):
+    """A read took longer than it may, and was stopped; the database can be used as before."""
+
+
 class StorageError(DatabaseError):
     """The disk is full, or the file is read-only; nothing of the write was kept."""
 

@@ -46,6 +46,7 @@ def open(
     *,
     actor: str = "local",
     busy_timeout: float = 10.0,
+    timeout: float | None = None,
     key: bytes | None = None,
     passphrase: str | None = None,
 ) -> Database:
@@ -56,6 +57,7 @@ def open(
             server, `postgresql://user@host/database?schema=tissdb`.
         actor: On whose behalf changes are made, for the log.
         busy_timeout: Seconds to wait for another process that is writing.
+        timeout: Seconds that queries, searches, counts and pages of scans may take unless they say otherwise.
         key: 32 bytes that encrypt the file; a new file is made encrypted.
         passphrase: Instead of a key, a text from which one is derived.
 
@@ -65,6 +67,8 @@ def open(
         DatabaseError: The engine is too old, the file is of a later format, or the address is of no known kind.
         MissingDependencyError: It is on PostgreSQL, and psycopg is not installed.
     """
+    if timeout is not None and not timeout > 0:
+        raise DatabaseError(f"timeout = {timeout!r} is no time", hint="seconds, more than 0")
     text = os.fspath(url)
     secret = None if key is None and passphrase is None else Secret(key, passphrase)
     if secret is not None and (text == ":memory:" or "://" in text):
@@ -73,14 +77,16 @@ def open(
             hint="a server's disk is encrypted by its system (LUKS, or the provider's), the way to it by sslmode",
         )
     if text == ":memory:":
-        return Database(TemporaryBackend(), actor=actor)
+        return Database(TemporaryBackend(), actor=actor, timeout=timeout)
     if text.startswith(("postgresql://", "postgres://")):
-        return Database(_postgres(text, busy_timeout), actor=actor)
+        return Database(_postgres(text, busy_timeout), actor=actor, timeout=timeout)
     if "://" in text:
         raise DatabaseError(
             f"{text.split('://')[0]}:// is no kind of database", hint="a file name, :memory:, or postgresql://..."
         )
-    return Database(SqliteBackend(Path(text), busy_timeout=busy_timeout, secret=secret), actor=actor)
+    return Database(
+        SqliteBackend(Path(text), busy_timeout=busy_timeout, secret=secret), actor=actor, timeout=timeout
+    )
 
 
 def _postgres(url: str, busy_timeout: float) -> Backend:

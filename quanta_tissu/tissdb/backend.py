@@ -190,6 +190,13 @@ class Connection(Protocol):
     def failed_row(self) -> int:
         """At which set of parameters, from 0, the last `run_many` failed that should write a row for each."""
 
+    def limit(self, until: float | None) -> float | None:
+        """Stop statements that run after a moment of `time.monotonic`, by a BusyError; None: let them run.
+
+        Returns:
+            The limit before.
+        """
+
     def begin_read(self) -> None:
         """Begin a transaction that sees one state of the database until it ends."""
 

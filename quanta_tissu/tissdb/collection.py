@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError, NotFoundError
 from quanta_tissu.tissdb import catalog as catalogs
+from quanta_tissu.tissdb.arguments import Expiry, as_new, moment_of
 from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, IndexKind
@@ -24,7 +24,7 @@ from quanta_tissu.tissdb.indexes import KINDS, check_indexable, keeper_of
 from quanta_tissu.tissdb.merge import merge_patch
 from quanta_tissu.tissdb.paths import parse_path
 from quanta_tissu.tissdb.reading import read_document, read_page, read_page_with_vectors, rows_in_pages
-from quanta_tissu.tissdb.scope import Scope
+from quanta_tissu.tissdb.scope import Scope, time_limit
 from quanta_tissu.tissdb.search.areas import Division
 from quanta_tissu.tissdb.search.hybrid import Fusion, Request
 from quanta_tissu.tissdb.search.query import Need
@@ -35,9 +35,6 @@ from quanta_tissu.tissdb.values import Value
 __all__ = ["Collection", "Expiry", "Hit"]
 
 T = TypeVar("T")
-
-Expiry = dt.datetime | dt.timedelta | None
-"""When a document is to be gone: at a time, or after one."""
 
 _BATCH = 500
 """Documents of one transaction in `insert_many`: enough to be fast, few enough that others get their turn."""
@@ -78,7 +75,7 @@ class Collection:
             UniqueError: A value must be unique and is there already.
             InvalidDocumentError: It cannot be stored, or is against the collection's schema.
         """
-        new = NewDocument(new_id() if id is None else check_id(id), value, vectors or {}, _moment(expires))
+        new = NewDocument(new_id() if id is None else check_id(id), value, vectors or {}, moment_of(expires))
         [written] = self._insert([new], key)
         return written
 
@@ -92,8 +89,8 @@ class Collection:
             expires: As in `insert`.
             key: As in `insert`, for all of them: calling again goes on where it was interrupted.
         """
-        moment = _moment(expires)
-        documents = (_as_new(value, moment) for value in values)
+        moment = moment_of(expires)
+        documents = (as_new(value, moment) for value in values)
         written: list[Written] = []
         number = 0
         while batch := list(islice(documents, _BATCH)):
@@ -189,7 +186,7 @@ class Collection:
         expires: Expiry,
         key: str | None,
     ) -> Written:
-        moment = _moment(expires)
+        moment = moment_of(expires)
 
         def work(changes: Changes) -> list[Any]:
             made = changes.change(
@@ -228,7 +225,7 @@ class Collection:
             InvalidDocumentError: The fields cannot be stored, or are against the collection's schema.
         """
         check_id(id)
-        moment = _moment(expires)
+        moment = moment_of(expires)
 
         def work(changes: Changes) -> list[Any]:
             info = changes.collection(self.name, create=True)
@@ -254,8 +251,8 @@ class Collection:
 
         return Written(*self._scope.write(work, key=key))
 
-    def count(self) -> int:
-        """How many documents there are."""
+    def count(self, *, timeout: float | None = None) -> int:
+        """How many documents there are; `timeout` as in `search`."""
 
         def work(connection: Connection, catalog: Catalog) -> int:
             info = self._scope.find(connection, catalog, self.name)
@@ -266,19 +263,20 @@ class Collection:
             )
             return int(count)
 
-        return self._scope.read(work)
+        return self._scope.read(work, timeout=time_limit(self._scope, timeout))
 
     def __len__(self) -> int:
         return self.count()
 
-    def scan(self) -> Iterator[Document]:
+    def scan(self, *, timeout: float | None = None) -> Iterator[Document]:
         """All documents, in the order in which they were inserted, read a page at a time.
 
         Documents that are inserted meanwhile come last; open a view of the database to see one moment.
+        `timeout` is that of each page, as in `search`.
         """
-        after = 0
+        after, limit = 0, time_limit(self._scope, timeout)
         while True:
-            page, after = self._scope.read(partial(read_page, self._scope, self.name, after))
+            page, after = self._scope.read(partial(read_page, self._scope, self.name, after), timeout=limit)
             yield from page
             if not after:
                 return
@@ -309,6 +307,7 @@ class Collection:
         where: str | None = None,
         parameters: Parameters = (),
         reranker: Reranker | None = None,
+        timeout: float | None = None,
     ) -> list[Hit]:
         """The documents that fit best: by words, by nearness, or by both.
 
@@ -325,8 +324,10 @@ class Collection:
                 that k are found if k suit it.
             parameters: Of the condition.
             reranker: Gets the text and the best 50 or more hits, and gives each a score, by which they are sorted.
+            timeout: Seconds that it may take; by default those that the database was opened with.
 
         Raises:
+            QueryTimeoutError: It took longer.
             NotFoundError: There is no such index.
             QueryError: The text holds no word, or the condition is none.
             InvalidDocumentError: The vector is none of this index.
@@ -337,7 +338,7 @@ class Collection:
         def work(connection: Connection, catalog: Catalog) -> list[Hit]:
             return find(self._scope, connection, catalog, self.name, request, where, parameters, reranker)
 
-        return self._scope.read(work, one_state=True)
+        return self._scope.read(work, one_state=True, timeout=time_limit(self._scope, timeout))
 
     def create_index(
         self,
@@ -469,26 +470,3 @@ class Collection:
             return {} if info is None else dict(info.indexes)
 
         return self._scope.read(work)
-
-
-def _as_new(value: dict[str, Value] | NewDocument, expires: int | None) -> NewDocument:
-    if isinstance(value, NewDocument):
-        return value
-    if not isinstance(value, Mapping) or not ("_id" in value or "_vectors" in value):
-        return NewDocument(new_id(), value, {}, expires)
-    rest = dict(value)
-    id, vectors = rest.pop("_id", None), rest.pop("_vectors", {})
-    return NewDocument(new_id() if id is None else check_id(id), rest, vectors, expires)
-
-
-def _moment(expires: Expiry) -> int | None:
-    """In microseconds since 1970."""
-    if expires is None:
-        return None
-    if isinstance(expires, dt.timedelta):
-        return now() + round(expires.total_seconds() * 1e6)
-    if not isinstance(expires, dt.datetime) or expires.tzinfo is None:
-        raise DatabaseError(
-            f"expires = {expires!r} is no moment", hint="a timedelta from now, or a datetime with a zone"
-        )
-    return round(expires.timestamp() * 1e6)

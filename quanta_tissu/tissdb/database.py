@@ -29,6 +29,7 @@ from quanta_tissu.tissdb.documents import Changes, NewDocument, Prepared, Writte
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.indexes import keeper_of
 from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
+from quanta_tissu.tissdb.scope import limited
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.settings import UNSET, Unset, alter, settings_of
 from quanta_tissu.tissdb.tissql.run import Queries
@@ -55,9 +56,11 @@ class Database(Queries):
     Args:
         backend: The engine.
         actor: On whose behalf changes are made, for the log.
+        timeout: As `Scope`.
     """
 
-    def __init__(self, backend: Backend, *, actor: str = "local") -> None:
+    def __init__(self, backend: Backend, *, actor: str = "local", timeout: float | None = None) -> None:
+        self.timeout = timeout
         self._backend = backend
         self._actor = actor
         self._process = os.getpid()
@@ -148,14 +151,16 @@ class Database(Queries):
 
         No other write of this process or another happens meanwhile, so keep it short.
         """
-        with transaction(self._writer, self._actor, self._current_catalog, self._note_catalog) as opened:
+        with transaction(
+            self._writer, self._actor, self._current_catalog, self._note_catalog, self.timeout
+        ) as opened:
             yield opened
 
     @contextmanager
     def view(self) -> Iterator[View]:
         """The database as it is at this moment, whatever is written meanwhile."""
         with self._reading() as connection:
-            yield View(connection, catalogs.load(connection), self.vector_cache)
+            yield View(connection, catalogs.load(connection), self.vector_cache, self.timeout)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -178,14 +183,16 @@ class Database(Queries):
         finally:
             self._give(connection)
 
-    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
+    def read(
+        self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False, timeout: float | None = None
+    ) -> T:
         """As `Scope`."""
         if one_state:
             with self._reading() as connection:
-                return work(connection, catalogs.load(connection))
+                return limited(work, connection, catalogs.load(connection), timeout)
         connection = self._take()
         try:
-            return self._read(work, connection)
+            return self._read(work, connection, timeout)
         except StorageError:
             if not connection.lost:
                 raise
@@ -193,19 +200,19 @@ class Database(Queries):
             self._give(connection)
         connection = self._backend.connect(write=False)
         try:
-            return self._read(work, connection)
+            return self._read(work, connection, timeout)
         finally:
             self._give(connection)
 
-    def _read(self, work: Callable[[Connection, Catalog], T], connection: Connection) -> T:
+    def _read(self, work: Callable[[Connection, Catalog], T], connection: Connection, timeout: float | None) -> T:
         try:
-            return work(connection, self._catalog)
+            return limited(work, connection, self._catalog, timeout)
         except Exception as error:
             if not connection.dialect.missing_table(error):
                 raise
             # Another process has dropped what the catalog in memory still has.
             self._note_catalog(catalogs.load(connection))
-            return work(connection, self._catalog)
+            return limited(work, connection, self._catalog, timeout)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`."""

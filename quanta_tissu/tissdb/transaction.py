@@ -15,6 +15,7 @@ from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.log import Log
+from quanta_tissu.tissdb.scope import limited
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.tissql.run import Queries
 from quanta_tissu.tissdb.writer import Writer
@@ -27,9 +28,11 @@ class Transaction(Queries):
 
     Args:
         changes: The writer's transaction, lent to this thread.
+        timeout: As `Scope`.
     """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, timeout: float | None = None) -> None:
+        self.timeout = timeout
         self._changes: Changes | None = changes
         self._depth = 0
 
@@ -62,11 +65,13 @@ class Transaction(Queries):
         finally:
             self._depth -= 1
 
-    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
+    def read(
+        self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False, timeout: float | None = None
+    ) -> T:
         """As `Scope`; sees what the transaction has written, and may fail without undoing it."""
         changes = self._open()
         with self.savepoint() if changes.connection.dialect.failure_aborts else nullcontext():
-            return work(changes.connection, changes.catalog)
+            return limited(work, changes.connection, changes.catalog, timeout)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`: one of its own for every call, since what it has written may be undone."""
@@ -102,11 +107,17 @@ class View(Queries):
         connection: Has a read transaction open.
         catalog: The catalog of that moment.
         vector_cache: Vectors of an index.
+        timeout: As `Scope`.
     """
 
     def __init__(
-        self, connection: Connection, catalog: Catalog, vector_cache: Callable[[Index], VectorCache]
+        self,
+        connection: Connection,
+        catalog: Catalog,
+        vector_cache: Callable[[Index], VectorCache],
+        timeout: float | None = None,
     ) -> None:
+        self.timeout = timeout
         self._connection = connection
         self._catalog = catalog
         self._vector_cache = vector_cache
@@ -118,10 +129,12 @@ class View(Queries):
     def __getitem__(self, name: str) -> Collection:
         return self.collection(name)
 
-    def read(self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False) -> T:
+    def read(
+        self, work: Callable[[Connection, Catalog], T], *, one_state: bool = False, timeout: float | None = None
+    ) -> T:
         """As `Scope`; may fail without ending the view."""
         with savepoint(self._connection, "reading") if self._connection.dialect.failure_aborts else nullcontext():
-            return work(self._connection, self._catalog)
+            return limited(work, self._connection, self._catalog, timeout)
 
     def vector_cache(self, index: Index) -> VectorCache:
         """As `Scope`."""
@@ -146,7 +159,11 @@ class View(Queries):
 
 @contextmanager
 def transaction(
-    writer: Writer, actor: str, current: Callable[[Connection, Log], Catalog], ended: Callable[[Catalog], None]
+    writer: Writer,
+    actor: str,
+    current: Callable[[Connection, Log], Catalog],
+    ended: Callable[[Catalog], None],
+    timeout: float | None = None,
 ) -> Iterator[Transaction]:
     """Borrow the writer's transaction for the calling thread; commit it at the end, or undo it after an exception.
 
@@ -155,6 +172,7 @@ def transaction(
         actor: On whose behalf.
         current: The catalog at the transaction's beginning.
         ended: Gets the catalog that the transaction left, once it is committed.
+        timeout: As `Scope`.
     """
     granted: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
     finished: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -170,7 +188,7 @@ def transaction(
     if changes is None:
         future.result()
         raise AssertionError("unreachable: the writer ended without an error")
-    opened = Transaction(changes)
+    opened = Transaction(changes, timeout)
     with writer.lent():
         try:
             yield opened

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
+from quanta_tissu.errors import BusyError, DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.postgres.dialect import POSTGRES
 from quanta_tissu.tissdb.postgres.errors import is_lost, translated, unreachable
@@ -51,6 +53,7 @@ class PostgresConnection:
 
     def __init__(self, conninfo: str, *, schema: str, lock: int, write: bool, busy_timeout: float) -> None:
         self._lock = lock
+        self._until: float | None = None
         self.failed_row = 0
         try:
             self._connection = psycopg.connect(conninfo, autocommit=True, application_name="tissdb")
@@ -88,6 +91,7 @@ class PostgresConnection:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """As `Connection`."""
+        self._in_time()
         try:
             cursor = self._connection.execute(translate(sql), parameters, binary=True)
             return cursor.fetchall() if cursor.description is not None else []
@@ -96,6 +100,7 @@ class PostgresConnection:
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """As `Connection`."""
+        self._in_time()
         try:
             return self._connection.execute(translate(sql), parameters, binary=True).fetchone()
         except psycopg.Error as error:
@@ -117,6 +122,23 @@ class PostgresConnection:
             # Results come in order, and of those that succeeded each has written a row.
             self.failed_row = max(cursor.rowcount, 0)
             raise translated(error) from error
+
+    def limit(self, until: float | None) -> float | None:
+        """As `Connection`."""
+        before, self._until = self._until, until
+        # A transaction in which a statement has failed takes no SET; rolled back, it forgets those it took.
+        failed = self._connection.info.transaction_status is TransactionStatus.INERROR
+        if until is None and not failed and not self.lost:
+            self._run_plain("RESET statement_timeout")
+        return before
+
+    def _in_time(self) -> None:
+        if self._until is None:
+            return
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise BusyError("the query took too long and was stopped", hint="narrow it, or raise the time limit")
+        self._run_plain(f"SET statement_timeout = {min(math.ceil(left * 1000), 2**31 - 1)}")
 
     def begin_read(self) -> None:
         """As `Connection`: the state is that of this moment."""

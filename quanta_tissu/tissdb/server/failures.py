@@ -14,6 +14,7 @@ STATUS: dict[type[errors.TissuError], int] = {
     errors.InvalidDocumentError: 422,
     errors.QueryError: 400,
     errors.BusyError: 503,
+    errors.QueryTimeoutError: 503,
     errors.StorageError: 507,
     errors.UnknownOutcomeError: 500,
     errors.CorruptionError: 500,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,9 @@ OLDEST = (3, 51, 3)
 """SQLite before this could lose committed writes when a log was reset during a checkpoint."""
 
 _CACHED_STATEMENTS = 200
+
+_STEPS = 1000
+"""Instructions of SQLite's machine between looks at the clock, some tens of microseconds."""
 
 
 class SqliteConnection:
@@ -48,6 +52,7 @@ class SqliteConnection:
     ) -> None:
         self._path = path
         self.failed_row = 0
+        self._until: float | None = None
         self.postings: dict[int, PostingsCache] | None = None  # by index, shared by readers of a backend
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         vfs = vfs or (checksum_layer() if key is None else cipher_layer())
@@ -99,6 +104,8 @@ class SqliteConnection:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """As `Connection`."""
+        if self._until is not None and time.monotonic() >= self._until:  # short statements take no `_STEPS`
+            raise translated(apsw.InterruptError(), self._path)
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except apsw.Error as error:
@@ -137,6 +144,13 @@ class SqliteConnection:
         except apsw.Error as error:
             self.failed_row = begun - 1
             raise translated(error, self._path) from error
+
+    def limit(self, until: float | None) -> float | None:
+        """As `Connection`."""
+        before, self._until = self._until, until
+        handler = None if until is None else lambda: time.monotonic() >= until
+        self._connection.set_progress_handler(handler, _STEPS)
+        return before
 
     def begin_read(self) -> None:
         """As `Connection`: the state is that of this moment."""
@@ -210,7 +224,7 @@ def translated(error: Exception, path: str) -> Exception:
                 hint="nothing was changed: is it the right file, and the right key? Otherwise restore a backup",
             )
         case apsw.CorruptError():
-            return damaged(path, text)
+            return damaged(path, "a page is not what was written" if text == "not an error" else text)
         case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
             return damaged(path, "a page is not what was written")
         case apsw.IOError():

@@ -16,7 +16,7 @@ from quanta_tissu.tissdb.audit import read_head
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Filter, Index
 from quanta_tissu.tissdb.documents import Changes, now
-from quanta_tissu.tissdb.scope import Scope
+from quanta_tissu.tissdb.scope import Scope, time_limit
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.tissql import ir
 from quanta_tissu.tissdb.tissql.check import columns_of, legs_of, walk
@@ -61,19 +61,23 @@ class Result:
 class Queries:
     """Runs statements of TissQL: what databases, transactions and views have in common."""
 
-    def query(self: Scope, sql: str, parameters: Parameters = (), *, key: str | None = None) -> Result:
+    def query(
+        self: Scope, sql: str, parameters: Parameters = (), *, key: str | None = None, timeout: float | None = None
+    ) -> Result:
         """Run a statement of TissQL.
 
         Args:
             sql: The statement.
             parameters: A value for each `?`, or by name for each `:name`.
             key: An idempotency key, for INSERT, UPDATE and DELETE: under the same key it is done once.
+            timeout: Seconds that a SELECT may take; by default those that the database was opened with.
 
         Raises:
+            QueryTimeoutError: It took longer.
             QueryError: It cannot be run; the error shows the place.
             DatabaseError: What it writes cannot be stored.
         """
-        return query(self, sql, parameters, key=key)
+        return query(self, sql, parameters, key=key, timeout=timeout)
 
     def explain(self: Scope, sql: str, parameters: Parameters = ()) -> list[str]:
         """How the engine would find the documents of a statement: which indexes it uses, in which order.
@@ -103,7 +107,9 @@ def prepare(text: str) -> _Prepared:
     return _Prepared(parsed, tuple(constants_of(parsed.statement)), sources, searches)
 
 
-def query(scope: Scope, text: str, parameters: Parameters = (), *, key: str | None = None) -> Result:
+def query(
+    scope: Scope, text: str, parameters: Parameters = (), *, key: str | None = None, timeout: float | None = None
+) -> Result:
     """As `Queries.query`."""
     if not isinstance(text, str):
         raise QueryError(f"a statement is text, not {type(text).__name__}")
@@ -120,7 +126,9 @@ def query(scope: Scope, text: str, parameters: Parameters = (), *, key: str | No
         def read(connection: Connection, catalog: Catalog) -> Result:
             return _Run(prepared, values, connection, catalog, scope, now(), scope.vector_cache).query(statement)
 
-        return scope.read(read, one_state=True) if prepared.searches else scope.read(read)
+        return scope.read(read, one_state=prepared.searches, timeout=time_limit(scope, timeout))
+    if timeout is not None:
+        raise QueryError("a time limit is for statements that read", hint="leave it out")
     changed = scope.write(lambda changes: _write(prepared, values, changes, scope), key=key)
     return Result((), [], changed)
 
@@ -391,6 +399,4 @@ def _with_fields(names: Sequence[str], rows: list[list[Value]]) -> Result:
     fields = ["_id", *sorted(set().union(*(row[place] for row in rows)) - {"_id"})]
     fields = [name for name in fields if name not in names]
     columns = (*names[:place], *fields, *names[place + 1 :])
-    return Result(
-        columns, [(*row[:place], *map(row[place].get, fields), *row[place + 1 :]) for row in rows]
-    )
+    return Result(columns, [(*row[:place], *map(row[place].get, fields), *row[place + 1 :]) for row in rows])
