@@ -38,6 +38,13 @@ _path = click.Path(path_type=Path)
     type=click.IntRange(1, 1024),
     help="MiB of a request; `_bulk` takes any number of lines.",
 )
+@click.option(
+    "--query-timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds that a read may take; 0 for any.",
+)
 @click.option("--log-requests", is_flag=True, help="Write a line to standard error for each request.")
 @click.option(
     "--embedder",
@@ -72,6 +79,7 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
         burst=options["burst"],
         max_body=max_body * 2**20,
         log_requests=options["log_requests"],
+        query_timeout=options["query_timeout"] or None,
         secret=None if "://" in place else secret(),
     )
     serve(

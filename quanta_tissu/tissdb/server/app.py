@@ -74,7 +74,7 @@ def create_app(place: str, settings: Settings | None = None, *, encoder: Encoder
     if tokens is not None:
         tokens.tokens()
     server = Server(
-        Databases(place, settings.secret),
+        Databases(place, settings.secret, timeout=settings.query_timeout),
         settings,
         tokens,
         RateLimit(settings.rate, settings.burst),

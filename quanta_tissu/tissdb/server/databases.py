@@ -22,12 +22,14 @@ class Databases:
         place: A folder, whose databases are its files `*.db`; a file; or an address, whose database is called as
             its schema.
         secret: Key or passphrase of its files, if they are encrypted.
+        timeout: Seconds that reads may take; None for any time.
 
     Raises:
         NotFoundError: It is not there.
     """
 
-    def __init__(self, place: str, secret: Secret | None = None) -> None:
+    def __init__(self, place: str, secret: Secret | None = None, *, timeout: float | None = None) -> None:
+        self._timeout = timeout
         self._secret = secret
         self._lock = threading.Lock()
         self._opened: dict[str, Database] = {}
@@ -94,8 +96,10 @@ class Databases:
 
     def _open(self, address: str) -> Database:
         if self._secret is None:
-            return tissdb.open(address)
-        return tissdb.open(address, key=self._secret.key, passphrase=self._secret.passphrase)
+            return tissdb.open(address, timeout=self._timeout)
+        return tissdb.open(
+            address, timeout=self._timeout, key=self._secret.key, passphrase=self._secret.passphrase
+        )
 
     def _address(self, name: str) -> str:
         if self._folder is not None and _NAME.fullmatch(name):

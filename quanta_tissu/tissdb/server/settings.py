@@ -21,6 +21,7 @@ class Settings:
         max_line: Bytes of a line of `_bulk`.
         max_wait: Seconds that `_changes` may wait.
         transaction_timeout: Seconds without a word after which a transaction is forgotten.
+        query_timeout: Seconds that a query, a search or another read may take; None for any time.
         max_transactions: Open transactions of all clients.
         max_operations: Operations of a transaction.
         max_transaction_bytes: Bytes of a transaction.
@@ -35,6 +36,7 @@ class Settings:
     max_line: int = 32 * 2**20
     max_wait: float = 60.0
     transaction_timeout: float = 60.0
+    query_timeout: float | None = 30.0
     max_transactions: int = 1000
     max_operations: int = 10_000
     max_transaction_bytes: int = 64 * 2**20

@@ -126,6 +126,7 @@ def test_the_interface_describes_itself(client):
         (errors.InvalidDocumentError("a", path="b"), 422),
         (errors.QueryError("a", statement="SELECT"), 400),
         (errors.BusyError("a"), 503),
+        (errors.QueryTimeoutError("a"), 503),
         (errors.StorageError("a"), 507),
         (errors.UnknownOutcomeError("a"), 500),
         (errors.CorruptionError("a"), 500),

@@ -155,3 +155,17 @@ def test_changes_wait_no_longer_than_the_server_says(serving):
 def test_the_log_says_all(client):
     entries = client.get(f"{WORK}/_log", params={"since": 2}).json()["entries"]
     assert [(entry["actor"], entry["action"], entry["ok"]) for entry in entries] == [("local", "insert", True)]
+
+
+def test_reads_take_no_longer_than_they_may(serving, folder):
+    client = serving(query_timeout=0.2)
+    client.post(f"{WORK}/many/_bulk", content="\n".join(json.dumps({"n": n, "one": 1}) for n in range(2000)))
+    began = time.monotonic()
+    answer = ask(
+        client, "SELECT COUNT(*) AS c FROM many a JOIN many b ON a.one = b.one JOIN many c ON c.one = b.one"
+    )
+    assert time.monotonic() - began < 15
+    assert answer.status_code == 503
+    assert answer.json()["error"]["type"] == "query_timeout"
+    assert "0.2 s" in answer.json()["error"]["message"]
+    assert ask(client, "SELECT COUNT(*) AS c FROM many").json()["rows"] == [[2000]]
