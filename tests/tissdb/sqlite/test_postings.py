@@ -18,7 +18,7 @@ from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.definitions import Filter
 from quanta_tissu.tissdb.search.query import parse_query
 from quanta_tissu.tissdb.sqlite import postings
-from quanta_tissu.tissdb.sqlite.postings import varints
+from quanta_tissu.tissdb.sqlite.postings import PostingsCache, varints
 from quanta_tissu.tissdb.sqlite.text import SqliteText
 
 WORDS = ["the", "the", "the", "of", "of", "fox", "foxes", "dog", "sea", "ärger", "x_y", "run"]
@@ -243,3 +243,37 @@ def test_many_threads_search_while_one_writes(path):
             db["a"].insert({"text": "new fox"}, id=f"n{number}")
             counts.append(list(pool.map(search, range(4))))
         assert counts == [[51 + number] * 4 for number in range(40)]
+
+
+def test_the_best_of_many_are_found_and_ties_stay_in_order(memory):
+    chance = random.Random(1)
+    items = memory["many"]
+    items.create_index("words", kind="text", fields=["text"])
+    items.insert_many({"text": " ".join(chance.choices(WORDS, k=chance.randint(1, 6)))} for _ in range(2000))
+
+    search = searching(memory, "many")
+    search("warm")
+    for words in ("fox", "dog sea", "the of", "+dog the", "sea -fox", "nowhere", "fox dog sea run"):
+        for limit in (1, 7, 30, 40, 5000):
+            assert search(words, limit) == search(words, limit, one_state=False)
+
+
+@pytest.mark.parametrize("step", ["count", "lists"])
+def test_a_search_that_is_overtaken_finds_what_it_sees(path, monkeypatch, step):
+    with tissdb.open(path) as db:
+        db["a"].create_index("words", kind="text", fields=["text"])
+        db["a"].insert_many({"_id": str(n), "text": text} for n, text in enumerate(["fox", "dog", "sea", "sun"]))
+        db["a"].search("fox")
+        original = getattr(PostingsCache, step)
+        overtaken = []
+
+        def slow(*given):
+            if not overtaken:
+                overtaken.append(True)
+                db["a"].insert({"text": "a new fox"}, id="new")
+                assert len(db["a"].search("fox dog")) == 3
+            return original(*given)
+
+        monkeypatch.setattr(PostingsCache, step, slow)
+        assert {hit.document.id for hit in db["a"].search("fox dog")} == {"0", "1"}
+        assert {hit.document.id for hit in db["a"].search("fox dog")} == {"0", "1", "new"}
