@@ -21,7 +21,7 @@ from quanta_tissu.cli.db.definitions import (
     tune_command,
 )
 from quanta_tissu.cli.db.documents import delete_command, get_command, put_command
-from quanta_tissu.cli.db.exchange import export_command, import_command
+from quanta_tissu.cli.db.exchange import copy_command, export_command, import_command
 from quanta_tissu.cli.db.finding import query_command, search_command
 from quanta_tissu.cli.db.opening import KEY_FILE
 from quanta_tissu.cli.db.serve import serve_command, token_command
@@ -58,7 +58,7 @@ def command(ctx: click.Context, key_file: str | None) -> None:
 
 for _command in (
     *(create_command, alter_command, index_command, tune_command, drop_command),
-    *(put_command, get_command, delete_command, import_command, export_command),
+    *(put_command, get_command, delete_command, import_command, export_command, copy_command),
     *(query_command, search_command, shell_command, watch_command),
     *(stats_command, verify_command, audit_command, backup_command, restore_command, compact_command),
     rekey_command,

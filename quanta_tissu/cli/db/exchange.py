@@ -1,18 +1,26 @@
-"""`tissu db import` and `export`: lines of JSON in and out."""
+"""`tissu db import` and `export`: lines of JSON in and out; `copy`: from one database to another."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from quanta_tissu.cli.db.opening import collection_argument, database_argument, opened, require_collection
-from quanta_tissu.errors import DataError
+from quanta_tissu.cli.db.opening import (
+    collection_argument,
+    database_argument,
+    json_option,
+    opened,
+    require_collection,
+)
+from quanta_tissu.errors import ConflictError, DataError
 
 
 @click.command("import")
@@ -93,6 +101,44 @@ def export_command(database: str, collection: str, file: str, force: bool) -> No
             finally:
                 partial.unlink(missing_ok=True)
     click.echo(f"exported {_rate(done, time.perf_counter() - began)} to {file}")
+
+
+@click.command("copy")
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+@json_option
+def copy_command(source: str, target: str, as_json: bool) -> None:
+    """Copy a database into a new one, of any engine, and compare them.
+
+    Collections, indexes, documents with ids and times, and vectors are the same to the bit, or it fails and TARGET
+    is empty again. Revisions and the log are the target's own.
+
+    \b
+    Examples:
+      tissu db copy notes.db 'postgresql://ada@db.example/work?schema=notes'
+      tissu db copy 'postgresql://ada@db.example/work?schema=notes' notes.db
+    """
+    from quanta_tissu import tissdb
+
+    with opened(source) as old, opened(target, make=True) as new:
+        if new.uuid == old.uuid:
+            raise ConflictError(f"{source} and {target} are one database", hint="name another target")
+        there = new.collections()
+        if there:
+            raise ConflictError(
+                f"{target} is not empty: it has {', '.join(there)}", hint="name a database that is not there yet"
+            )
+        began = time.perf_counter()
+        with _showing("copying", None) as show:
+            copied = tissdb.copy(old, new, progress=lambda documents: show(documents, 0))
+        seconds = time.perf_counter() - began
+    if as_json:
+        click.echo(json.dumps(asdict(copied)))
+        return
+    click.echo(
+        f"copied {_rate(copied.documents, seconds)} to {target}, in {copied.collections:,} collections with "
+        f"{copied.indexes:,} indexes and {copied.vectors:,} vectors; compared: SHA-256 {copied.digest[:16]}…"
+    )
 
 
 class _Lines:
