@@ -8,9 +8,11 @@ import tempfile
 import threading
 from pathlib import Path
 
-from quanta_tissu.errors import DatabaseError, StorageError
+import apsw
+
+from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Connection
-from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version, damaged
+from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version, damaged, translated
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, Secret, unreadable
@@ -125,6 +127,9 @@ class SqliteBackend:
             with copy.raw.backup("main", source.raw, "main") as work:
                 while not work.done:
                     work.step(1024)
+        except apsw.Error as error:
+            found = translated(error, str(self.path))
+            raise (found if isinstance(found, CorruptionError) else translated(error, str(target))) from error
         finally:
             copy.close()
             source.close()

@@ -1,7 +1,7 @@
 """What stands between SQLite and its file: a checksum on every page, or a cipher that authenticates every page.
 
 Either way a page that is not what was written is an error when it is read, and never an answer. The checksums are
-those of SQLite's own `cksumvfs`: eight bytes at the end of a page. The cipher is ChaCha20-Poly1305 of SQLite3
+those of SQLite's own `cksumvfs`: eight bytes at the end of a page, in the file but not in its log. The cipher is ChaCha20-Poly1305 of SQLite3
 Multiple Ciphers: sixteen bytes of nonce and sixteen of tag at the end of a page, in the file and in its
 write-ahead log. Nothing is encrypted here: this module names layers and derives one key.
 """
@@ -137,6 +137,4 @@ def cipher_layer(layer: str | None = None) -> str:
         DatabaseError: This SQLite cannot encrypt.
     """
     require_cipher()
-    if layer is not None:
-        return f"multipleciphers-{layer}"
-    return next(name for name in apsw.vfs_names() if name.startswith("multipleciphers-"))
+    return f"multipleciphers-{layer or ('win32' if os.name == 'nt' else 'unix')}"

@@ -19,32 +19,39 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
+import apsw
+
 from quanta_tissu.errors import TissuError
 from quanta_tissu.tissdb import Database
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend
+from quanta_tissu.tissdb.sqlite.protection import Secret, cipher_layer
 from tests.tissdb.crash.disk import MODES, Cut, Disk, RecordingLayer, cuts
 from tests.tissdb.crash.workload import NAME, State, Workload, open_on, state_of
 
 
-def record(folder: Path, seed: int, operations: int) -> tuple[Disk, list[State]]:
+def record(folder: Path, seed: int, operations: int, secret: Secret | None = None) -> tuple[Disk, list[State]]:
     """Run a workload and keep what it asked of the disk."""
     disk = Disk()
-    layer = RecordingLayer(disk, f"recording-{seed}")
+    layer = RecordingLayer(disk, f"recording-{seed}", encrypted=secret is not None)
     workload = Workload(seed, disk.mark)
-    with open_on(folder, f"recording-{seed}") as db:
+    with open_on(folder, f"recording-{seed}", secret) as db:
         workload.run(db, operations)
+    if secret is not None:
+        apsw.unregister_vfs(cipher_layer(f"recording-{seed}"))
     layer.unregister()
     return disk, workload.states
 
 
-def problem_after(cut: Cut, mode: str, seed: int, states: list[State], folder: Path) -> str | None:
+def problem_after(
+    cut: Cut, mode: str, seed: int, states: list[State], folder: Path, secret: Secret | None = None
+) -> str | None:
     """What is wrong with the database after a cut, None if nothing is."""
     for name, data in cut.files(mode, seed).items():
         (folder / name).write_bytes(data)
     try:
         if not (folder / NAME).exists():
             return None if cut.marks == 0 else "the file is gone"
-        with Database(SqliteBackend(folder / NAME, durable=False)) as db:
+        with Database(SqliteBackend(folder / NAME, durable=False, secret=secret)) as db:
             found = state_of(db)
             allowed = states[cut.marks : cut.marks + 2]
             if {name: documents for name, documents in found.items() if documents or name in allowed[0]} not in [
@@ -62,7 +69,11 @@ def problem_after(cut: Cut, mode: str, seed: int, states: list[State], folder: P
 
 
 def check_workload(
-    seed: int, operations: int, modes: tuple[str, ...] = MODES, every: int = 1
+    seed: int,
+    operations: int,
+    modes: tuple[str, ...] = MODES,
+    every: int = 1,
+    secret: Secret | None = None,
 ) -> Iterator[tuple[Cut, str, str | None]]:
     """Every cut of a workload in every mode, and what is wrong after it."""
     shared = Path("/dev/shm")
@@ -70,11 +81,11 @@ def check_workload(
     try:
         (root / "run").mkdir()
         (root / "after").mkdir()
-        disk, states = record(root / "run", seed, operations)
+        disk, states = record(root / "run", seed, operations, secret)
         for cut in cuts(disk.events):
             if cut.at % every == seed % every:
                 for mode in modes:
-                    yield cut, mode, problem_after(cut, mode, seed, states, root / "after")
+                    yield cut, mode, problem_after(cut, mode, seed, states, root / "after", secret)
     finally:
         shutil.rmtree(root)
 
@@ -84,10 +95,12 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=20_000, help="how many at least")
     parser.add_argument("--operations", type=int, default=40, help="of one workload")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encrypted", action="store_true")
     arguments = parser.parse_args()
+    secret = Secret(key=bytes(range(32))) if arguments.encrypted else None
     count, bad, seed, started = 0, 0, arguments.seed, time.monotonic()
     while count < arguments.cuts:
-        for cut, mode, problem in check_workload(seed, arguments.operations):
+        for cut, mode, problem in check_workload(seed, arguments.operations, secret=secret):
             count += 1
             if problem is not None:
                 bad += 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from quanta_tissu.tissdb.sqlite import backend
+from quanta_tissu.tissdb.sqlite.protection import Secret
 from tests.tissdb.crash.disk import Disk, Event, cuts
-from tests.tissdb.crash.power_cuts import check_workload
+from tests.tissdb.crash.power_cuts import check_workload, record
 
 
 @pytest.fixture(autouse=True)
@@ -15,15 +16,24 @@ def _restore_checkpoints(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_every_way_to_cut_some_places_of_a_workload(seed):
+@pytest.mark.parametrize(("seed", "secret"), [(1, None), (2, None), (4, Secret(key=bytes(range(32))))])
+def test_every_way_to_cut_some_places_of_a_workload(seed, secret):
     """The whole of it, tens of thousands of cuts, is `python tests/tissdb/crash/power_cuts.py`."""
     problems = [
         f"event {cut.at}, {mode}: {problem}"
-        for cut, mode, problem in check_workload(seed, operations=12, every=17)
+        for cut, mode, problem in check_workload(seed, operations=12, every=17, secret=secret)
         if problem is not None
     ]
     assert problems == []
+
+
+def test_what_reaches_the_disk_of_an_encrypted_database_is_encrypted(tmp_path):
+    """A test of the test: the simulator stands below the cipher."""
+    disk, _ = record(tmp_path, 5, 3, Secret(key=bytes(range(32))))
+    written = b"".join(event.data for event in disk.events)
+    assert len(written) > 100_000
+    assert b"alpha" not in written
+    assert b"CREATE TABLE" not in written
 
 
 def test_the_simulator_itself_loses_what_was_not_synced():

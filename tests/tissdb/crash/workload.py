@@ -10,6 +10,7 @@ from typing import Any
 import quanta_tissu.tissdb.sqlite.backend as sqlite_backend
 from quanta_tissu.tissdb import Database
 from quanta_tissu.tissdb.sqlite.backend import SqliteBackend
+from quanta_tissu.tissdb.sqlite.protection import Secret, cipher_layer
 
 State = dict[str, dict[str, Any]]
 """Documents by collection and id."""
@@ -122,10 +123,11 @@ class Workload:
         db.compact()
 
 
-def open_on(folder: Path, layer: str) -> Database:
+def open_on(folder: Path, layer: str, secret: Secret | None = None) -> Database:
     """A database whose files go through a file layer, with checkpoints as soon as there is anything."""
     sqlite_backend._CHECKPOINT_BYTES = 1
-    return Database(SqliteBackend(folder / NAME, vfs=layer, busy_timeout=1))
+    vfs = layer if secret is None else cipher_layer(layer)
+    return Database(SqliteBackend(folder / NAME, vfs=vfs, busy_timeout=1, secret=secret))
 
 
 def state_of(db: Database) -> State:
