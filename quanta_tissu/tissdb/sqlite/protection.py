@@ -1,9 +1,10 @@
 """What stands between SQLite and its file: a checksum on every page, or a cipher that authenticates every page.
 
-Either way a page that is not what was written is an error when it is read, and never an answer. The checksums are
-those of SQLite's own `cksumvfs`: eight bytes at the end of a page, in the file but not in its log. The cipher is ChaCha20-Poly1305 of SQLite3
-Multiple Ciphers: sixteen bytes of nonce and sixteen of tag at the end of a page, in the file and in its
-write-ahead log. Nothing is encrypted here: this module names layers and derives one key.
+Either way a page of the file that is not what was written is an error when it is read, and never an answer. The
+checksums are those of SQLite's own `cksumvfs`: eight bytes at the end of a page, in the file but not in its
+write-ahead log. The cipher is ChaCha20-Poly1305 of SQLite3 Multiple Ciphers: sixteen bytes of nonce and sixteen of
+tag at the end of a page, in the file and in its log. Nothing is encrypted here: this module names layers and
+derives one key.
 """
 
 from __future__ import annotations
