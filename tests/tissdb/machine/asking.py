@@ -81,20 +81,26 @@ class AskingMachine(DocumentMachine):
 
     @rule(
         name=names,
-        text=st.none() | queries,
+        text=st.one_of(st.none(), queries, queries),
         numbers=st.none() | coordinates,
         where=st.none() | conditions,
         k=st.sampled_from([1, 2, 5]),
         need=st.sampled_from(["any", "any", "all"]),
         weights=st.sampled_from([(1.0, 1.0), (1.0, 0.5)]),
+        fusion=st.sampled_from(["rrf", "weighted"]),
+        anyhow=st.integers(0, 5).map(lambda n: n == 0),
     )
-    def search(self, name, text, numbers, where, k, need, weights):
+    def search(self, name, text, numbers, where, k, need, weights, fusion, anyhow):
+        able = [one for one, held in self.model.collections.items() if any(held.of_kind("text", "vector"))]
+        name = able[0] if able and name not in able and not anyhow else name
         held = self.model.collections.get(name)
-        said: dict[str, Any] = {"k": k, "need": need, "weights": weights}
+        said: dict[str, Any] = {"k": k, "need": need, "weights": weights, "fusion": fusion}
         if where is not None:
             said |= {"where": where[0], "parameters": where[1]}
         by_words = list(held.of_kind("text")) if held else []
         by_vectors = list(held.of_kind("vector")) if held else []
+        if held and not anyhow:  # by what there is
+            text, numbers = (text if by_words else None), (numbers if by_vectors else None)
         if numbers is not None and by_vectors:
             numbers = numbers[: by_vectors[0][1]["dimension"]]
         if text is not None and by_words:
@@ -124,7 +130,7 @@ class AskingMachine(DocumentMachine):
             check_best(hits, near, k, score, 1e-5)
             return
         both = {one.id: one for one in [*found_by_words, *near]}
-        check_fused(hits, list(both.values()), k, weights)
+        check_fused(hits, list(both.values()), k, weights, fusion)
 
     def words(self, held: Held, index: dict[str, Any], text: str, need: Any) -> tuple[Words, TextQuery]:
         words = Words(held, index)
@@ -228,8 +234,10 @@ class AskingMachine(DocumentMachine):
             lambda model: model.once(key, moment, lambda: expect(model)),
         )
 
-    @rule(name=names, where=conditions)
-    def delete_where(self, name, where):
+    @rule(name=names, where=conditions, sure=st.integers(0, 3))
+    def delete_where(self, name, where, sure):
+        if sure:
+            return
         moment = self.moment
 
         def expect(model: Model) -> int:

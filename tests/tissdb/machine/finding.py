@@ -136,7 +136,9 @@ def check_best(
     assert all(score(id) <= worst + 2 * tolerance for id in by_id.keys() - found)
 
 
-def check_fused(hits: list[Hit], candidates: list[Stored], k: int, weights: tuple[float, float]) -> None:
+def check_fused(
+    hits: list[Hit], candidates: list[Stored], k: int, weights: tuple[float, float], fusion: str
+) -> None:
     """The hits of both ways are k of the candidates, each with the score that its places say."""
     by_id = {one.id: one for one in candidates}
     assert [hit.document for hit in hits] == [by_id[hit.document.id].document for hit in hits]
@@ -146,7 +148,10 @@ def check_fused(hits: list[Hit], candidates: list[Stored], k: int, weights: tupl
     for hit in hits:
         legs = [(leg, weight) for leg, weight in zip((hit.text, hit.vector), weights, strict=True) if leg]
         assert legs
-        assert math.isclose(hit.score, sum(weight / (60 + leg.rank) for leg, weight in legs), rel_tol=1e-12)
+        if fusion == "rrf":
+            assert math.isclose(hit.score, sum(weight / (60 + leg.rank) for leg, weight in legs), rel_tol=1e-12)
+        else:  # scores of each way are brought to 0 ... 1
+            assert 0 <= hit.score <= sum(weight for _, weight in legs)
     for way in ("text", "vector"):
         legs = sorted((leg.rank, -leg.score) for hit in hits if (leg := getattr(hit, way)))
         assert len({rank for rank, _ in legs}) == len(legs)
