@@ -58,7 +58,7 @@ def best(
     Every product and sum is done in FTS5's order, so that scores are equal to the bit and ties stay ties.
 
     Args:
-        query: What to look for.
+        query: What to look for: wanted terms, or required ones.
         lists: Postings of its terms.
         norms: Of `norms_of` (n).
         documents: How many documents there are, for the rarity of terms.
@@ -70,7 +70,7 @@ def best(
     """
     scores = np.zeros(len(norms))
 
-    def add(term: Term, to: NDArray[np.float64]) -> None:
+    def add(term: Term) -> None:
         places = lists[term].places.astype(np.intp)
         score = lists[term].counts.astype(np.float64)
         below = norms.take(places)
@@ -78,23 +78,13 @@ def best(
         score *= _K1 + 1.0
         score /= below
         score *= _rarity(len(places), documents)
-        score += to.take(places)
-        to[places] = score
+        score += scores.take(places)
+        scores[places] = score
 
     for term in query.required or query.wanted:
-        add(term, scores)
-    if query.required:
-        if query.wanted:
-            # As in FTS5, where such a query is `required OR (required AND wanted)`: then all of it counts.
-            more = scores.copy()
-            for term in (*query.required, *query.wanted):
-                add(term, more)
-            some = np.zeros(len(norms), bool)
-            for term in query.wanted:
-                some[lists[term].places] = True
-            scores = np.where(some, more, scores)
-        for term in query.required:
-            _keep(scores, lists[term].places)
+        add(term)
+    for term in query.required:
+        _keep(scores, lists[term].places)
     for term in query.excluded:
         scores[lists[term].places] = 0.0
     if allowed is not None:

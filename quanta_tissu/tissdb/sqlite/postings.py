@@ -191,6 +191,7 @@ class PostingsCache:
         """A list of an earlier state in that of `_documents`."""
         documents, postings = self._documents, kept.postings
         changed = np.unique(self._changed[kept.changed :])
+        changed = changed[changed < kept.documents]  # the others are read as new ones
         if len(changed):
             stay = ~np.isin(postings.places, changed)
             postings = Postings(*(part[stay] for part in postings))

@@ -77,7 +77,9 @@ class SqliteText:
         it is left out, unless too few are found without it. Of very many words only the rarest count.
         """
         cache = _cache(connection, index)
-        documents = cache.at(connection) if cache is not None else None
+        # Where required and wanted words stand together, FTS5 counts what is required once or twice, as it comes.
+        mixed = bool(query.required and query.wanted)
+        documents = cache.at(connection) if cache is not None and not mixed else None
         if cache is not None and documents is not None:
             found = _from_memory(connection, cache, documents, query, limit, only)
             if found is not None:

@@ -277,3 +277,18 @@ def test_a_search_that_is_overtaken_finds_what_it_sees(path, monkeypatch, step):
         monkeypatch.setattr(PostingsCache, step, slow)
         assert {hit.document.id for hit in db["a"].search("fox dog")} == {"0", "1"}
         assert {hit.document.id for hit in db["a"].search("fox dog")} == {"0", "1", "new"}
+
+
+def test_a_document_that_is_new_and_then_changed_is_in_a_list_once(path):
+    with tissdb.open(path) as db:
+        items = db["a"]
+        items.create_index("words", kind="text", fields=["text"])
+        items.insert_many({"_id": str(n), "text": "fox dog" if n % 9 == 0 else "dog"} for n in range(60))
+        search = searching(db)
+        for words in ("warm", "fox", "dog"):
+            search(words)
+        items.insert({"text": "fox dog"}, id="new")
+        search("dog")
+        items.replace("new", {"text": "fox fox dog"})
+        search("dog")
+        assert search("fox") == search("fox", one_state=False)
