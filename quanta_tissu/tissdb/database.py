@@ -298,14 +298,22 @@ class Database(Queries):
             since: The number of the last entry that was seen.
             collection: Those of one collection; by default all.
         """
-        while page := self.read_connection(partial(entries_page, after=since)):
+        while page := self._entries_after(since):
             for entry in page:
                 if collection is None or entry.collection == collection:
                     yield entry
             since = page[-1].seq
 
+    def _entries_after(self, since: int) -> list[Entry]:
+        return self.read_connection(partial(entries_page, after=since))
+
     def watch(
-        self, since: int | None = None, *, collection: str | None = None, timeout: float | None = None
+        self,
+        since: int | None = None,
+        *,
+        collection: str | None = None,
+        timeout: float | None = None,
+        ended: threading.Event | None = None,
     ) -> Iterator[Entry]:
         """Changes as they come, of this process and of others.
 
@@ -313,15 +321,11 @@ class Database(Queries):
             since: The number of the last change that was seen; by default only those from now on.
             collection: Those of one collection; by default all.
             timeout: Seconds to wait for the next change before ending; by default for ever.
+            ended: Set it to end the watch from another thread.
         """
         if since is None:
             since = self.head().seq
-        changes = watch(
-            lambda after: self.read_connection(partial(entries_page, after=after)),
-            self._committed,
-            since,
-            timeout,
-        )
+        changes = watch(self._entries_after, self._committed, since, timeout, ended)
         return (entry for entry in changes if entry.ok and collection in (None, entry.collection))
 
     def log_refusal(self, action: str, *, collection: str | None = None, id: str | None = None, why: str) -> None:

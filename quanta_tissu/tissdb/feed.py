@@ -13,7 +13,11 @@ _POLL_SECONDS = 0.1
 
 
 def watch(
-    read: Callable[[int], list[Entry]], committed: threading.Condition, since: int, timeout: float | None
+    read: Callable[[int], list[Entry]],
+    committed: threading.Condition,
+    since: int,
+    timeout: float | None,
+    ended: threading.Event | None = None,
 ) -> Iterator[Entry]:
     """Entries after a number, waiting for more.
 
@@ -22,9 +26,10 @@ def watch(
         committed: Is notified when this process has written.
         since: The number after which to begin.
         timeout: Seconds to wait for the next one before giving up; None to wait for ever.
+        ended: Is set when nobody wants more.
     """
     waited_since = time.monotonic()
-    while True:
+    while ended is None or not ended.is_set():
         found = read(since)
         if found:
             yield from found

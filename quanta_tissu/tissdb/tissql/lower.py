@@ -87,7 +87,6 @@ class Plan:
             place += width
         return out
 
-
     def rows(self, rows: Sequence[Row]) -> list[list[Value]]:
         """The values of all rows of the result; whole documents, where they are all of it, read together."""
         if self.readers != ((2, _read_document),):
