@@ -36,7 +36,7 @@ demo: $(VENV)/.installed
 
 test: lint
 	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 --cov --cov-report=
-	$(BIN)/coverage report --include 'quanta_tissu/tisslm/*,quanta_tissu/tissdb/*,quanta_tissu/knowledge/*' --fail-under 90
+	$(BIN)/coverage report --include 'quanta_tissu/tisslm/*,quanta_tissu/tissdb/*,quanta_tissu/knowledge/*,quanta_tissu/tisslang/*' --fail-under 90
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
