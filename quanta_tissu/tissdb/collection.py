@@ -68,7 +68,8 @@ class Collection:
             id: Its id; by default a UUID later in order than those before.
             vectors: Vectors by the name of their index.
             expires: When it is to be gone; by default by the collection's `ttl`, or never.
-            key: An idempotency key: under the same key it is inserted once, however often this is called.
+            key: An idempotency key: under the same key it is inserted once, however often this is called; for
+                another kind of write or another document it is refused.
 
         Raises:
             ConflictError: There is a document of this id.
@@ -106,7 +107,10 @@ class Collection:
             made = changes.insert(changes.collection(self.name, create=True), documents)
             return [[one.id, one.revision] for one in made]
 
-        return [Written(id, revision, created=True) for id, revision in self._scope.write(work, key=key)]
+        return [
+            Written(id, revision, created=True)
+            for id, revision in self._scope.write(work, key=key, purpose=f"insert {self.name}")
+        ]
 
     def get(self, id: str) -> Document | None:
         """The document of an id, None if there is none."""
@@ -200,7 +204,7 @@ class Collection:
             )
             return [made.id, made.revision]
 
-        return Written(*self._scope.write(work, key=key))
+        return self._write_once(work, key, f"{action} {self.name} {id}")
 
     def upsert(
         self,
@@ -235,7 +239,7 @@ class Collection:
                 [made] = changes.insert(info, [NewDocument(id, value, vectors or {}, moment)])
             return [made.id, made.revision, made.created]
 
-        return Written(*self._scope.write(work, key=key))
+        return self._write_once(work, key, f"upsert {self.name} {id}")
 
     def delete(self, id: str, *, revision: int | None = None, key: str | None = None) -> Written:
         """Remove a document.
@@ -249,7 +253,10 @@ class Collection:
             made = changes.delete(changes.collection(self.name), id, revision=revision)
             return [made.id, made.revision]
 
-        return Written(*self._scope.write(work, key=key))
+        return self._write_once(work, key, f"delete {self.name} {id}")
+
+    def _write_once(self, work: Callable[[Changes], list[Any]], key: str | None, purpose: str) -> Written:
+        return Written(*self._scope.write(work, key=key, purpose=purpose))
 
     def count(self, *, timeout: float | None = None) -> int:
         """How many documents there are; `timeout` as in `search`."""

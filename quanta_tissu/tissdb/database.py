@@ -229,14 +229,14 @@ class Database(Queries):
         """Run work that needs no catalog."""
         return self.read(lambda connection, catalog: work(connection))
 
-    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None, purpose: str = "") -> T:
         """As `Scope`; many callers' work is committed together."""
         caught: list[Catalog] = []
 
         def piece(connection: Connection, log: Log) -> T:
             changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
             caught.clear()  # what a run that was undone has left
-            result = run_once(changes, work, key)
+            result = run_once(changes, work, key, purpose)
             if changes.catalog is not self._catalog:
                 caught.append(changes.catalog)
             return result

@@ -42,12 +42,16 @@ class Scope(Protocol):
     def find(self, connection: Connection, catalog: Catalog, name: str) -> CollectionInfo | None:
         """A collection, None if there is none; a catalog in which it is missing may be old, and is read again."""
 
-    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None, purpose: str = "") -> T:
         """Run work that writes, all of it or nothing.
 
         Args:
             work: What to do; its result can be written as JSON if there is a key.
             key: An idempotency key: work that was done under it is not done again, and its result is given again.
+            purpose: What the key is for; under the same key nothing else is done.
+
+        Raises:
+            ConflictError: The key was used for another purpose.
         """
 
     def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:

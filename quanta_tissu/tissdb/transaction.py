@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import queue
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from quanta_tissu.errors import DatabaseError
+from quanta_tissu.errors import ConflictError, DatabaseError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
@@ -81,10 +82,10 @@ class Transaction(Queries):
         """As `Scope`."""
         return catalog.collections.get(name)
 
-    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None, purpose: str = "") -> T:
         """As `Scope`; one that fails is undone alone, and the transaction goes on if its error is caught."""
         with self.savepoint():
-            return run_once(self._open(), work, key)
+            return run_once(self._open(), work, key, purpose)
 
     def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
         """As `Scope`."""
@@ -144,7 +145,7 @@ class View(Queries):
         """As `Scope`."""
         return catalog.collections.get(name)
 
-    def write(self, work: Callable[[Changes], T], *, key: str | None = None) -> T:
+    def write(self, work: Callable[[Changes], T], *, key: str | None = None, purpose: str = "") -> T:
         """Refuse.
 
         Raises:
@@ -222,16 +223,27 @@ class _UndoneError(Exception):
     """An exception has left the transaction's block, and goes on there."""
 
 
-def run_once(changes: Changes, work: Callable[[Changes], T], key: str | None) -> T:
-    """Run work, or give the result that it had when it ran under the same key."""
+def run_once(changes: Changes, work: Callable[[Changes], T], key: str | None, purpose: str) -> T:
+    """Run work, or give the result that it had when it ran under the same key.
+
+    Raises:
+        ConflictError: The key was used for another purpose.
+    """
     if key is None:
         return work(changes)
+    digest = hashlib.sha256(purpose.encode()).hexdigest()[:16]
     found = changes.connection.row("SELECT result FROM _requests WHERE key = ?", (key,))
     if found is not None:
-        earlier: T = json.loads(found[0])
+        earlier_digest, line, text = str(found[0]).rpartition("\n")
+        if line and earlier_digest != digest:  # earlier versions did not note what a key was for
+            raise ConflictError(
+                f"the idempotency key {key!r} was used for something else", hint="give each write a key of its own"
+            )
+        earlier: T = json.loads(text)
         return earlier
     result: Any = work(changes)
     changes.connection.run(
-        "INSERT INTO _requests (key, time, result) VALUES (?, ?, ?)", (key, changes.time, json.dumps(result))
+        "INSERT INTO _requests (key, time, result) VALUES (?, ?, ?)",
+        (key, changes.time, f"{digest}\n{json.dumps(result)}"),
     )
     return result  # type: ignore[no-any-return]

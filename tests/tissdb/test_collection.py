@@ -163,6 +163,22 @@ def test_a_key_makes_a_write_happen_once(notes):
     assert notes.delete(first.id, key="request 3") == notes.delete(first.id, key="request 3")
 
 
+def test_a_key_is_for_one_thing(notes):
+    first = notes.insert({"n": 1}, id="a", key="k")
+    for other in (
+        lambda: notes.delete("a", key="k"),
+        lambda: notes.replace("a", {}, key="k"),
+        lambda: notes.upsert("a", {}, key="k"),
+    ):
+        with pytest.raises(ConflictError, match="'k' was used for something else"):
+            other()
+    notes.patch("a", {"n": 2}, key="l")
+    notes.insert({}, id="b")
+    with pytest.raises(ConflictError, match="something else"):
+        notes.patch("b", {"n": 2}, key="l")
+    assert notes.insert({"n": 1}, id="a", key="k") == first
+
+
 def test_many_under_one_key_go_on_where_they_were_interrupted(notes):
     def interrupted():
         for n in range(1200):

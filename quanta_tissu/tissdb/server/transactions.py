@@ -164,7 +164,7 @@ def commit(db: Database, operations: Sequence[Operation] | None, id: str, key: s
         finally:
             transaction.end()
 
-    return db.write(work, key=key)
+    return db.write(work, key=key, purpose="transaction")
 
 
 def _apply(transaction: Transaction, number: int, operation: Operation) -> dict[str, Any]:

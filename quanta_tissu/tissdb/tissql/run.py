@@ -129,7 +129,7 @@ def query(
         return scope.read(read, one_state=prepared.searches, timeout=time_limit(scope, timeout))
     if timeout is not None:
         raise QueryError("a time limit is for statements that read", hint="leave it out")
-    changed = scope.write(lambda changes: _write(prepared, values, changes, scope), key=key)
+    changed = scope.write(lambda changes: _write(prepared, values, changes, scope), key=key, purpose=text)
     return Result((), [], changed)
 
 

@@ -231,7 +231,7 @@ class AskingMachine(DocumentMachine):
         statement = f"UPDATE {name} SET n = ?, seen = TRUE WHERE {where[0]}"
         self.both(
             lambda: self.scope.query(statement, [n, *where[1]], key=key).changed,
-            lambda model: model.once(key, moment, lambda: expect(model)),
+            lambda model: model.once(key, statement, moment, lambda: expect(model)),
         )
 
     @rule(name=names, where=conditions, sure=st.integers(0, 3))

@@ -218,7 +218,7 @@ class DocumentMachine(RuleBasedStateMachine):
         self.both(
             lambda: [self.scope[name].insert(value, id=id, vectors=vectors, expires=expires, key=key)],
             lambda model: model.once(
-                key, moment, lambda: model.insert(name, [(id, value, vectors, stored)], moment)
+                key, f"insert {name}", moment, lambda: model.insert(name, [(id, value, vectors, stored)], moment)
             ),
         )
 
@@ -258,7 +258,9 @@ class DocumentMachine(RuleBasedStateMachine):
         self.both(
             lambda: self.scope[name].insert_many(made, expires=expires, key=key),
             lambda model: (
-                model.once(key and f"{key}#0", moment, lambda: model.insert(name, rows, moment)) if rows else []
+                model.once(key and f"{key}#0", f"insert {name}", moment, lambda: model.insert(name, rows, moment))
+                if rows
+                else []
             ),
         )
 
@@ -289,7 +291,7 @@ class DocumentMachine(RuleBasedStateMachine):
         change = collection.patch if patch else collection.replace
         self.both(
             lambda: change(id, value, expires=expires, **options),
-            lambda model: model.once(key, moment, lambda: expect(model)),
+            lambda model: model.once(key, f"{change.__name__} {name} {id}", moment, lambda: expect(model)),
         )
 
     @rule(name=names, id=ids, value=values, numbers=st.none() | coordinates, seconds=moments)
@@ -307,7 +309,9 @@ class DocumentMachine(RuleBasedStateMachine):
         moment, revision = self.moment, self.revision_of(name, id, stale)
         self.both(
             lambda: self.scope[name].delete(id, revision=revision, key=key),
-            lambda model: model.once(key, moment, lambda: model.delete(name, id, moment, revision)),
+            lambda model: model.once(
+                key, f"delete {name} {id}", moment, lambda: model.delete(name, id, moment, revision)
+            ),
         )
 
     def revision_of(self, name: str, id: str, stale: int | None) -> int | None:

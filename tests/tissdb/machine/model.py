@@ -75,13 +75,13 @@ class Model:
     Attributes:
         collections: By name.
         log: (action, collection, id, ok) of every entry; its length is the number of the last one.
-        keys: When each idempotency key was used, and the result.
+        keys: When each idempotency key was used, what for, and the result.
     """
 
     def __init__(self) -> None:
         self.collections: dict[str, Held] = {}
         self.log: list[tuple[str, str | None, str | None, bool]] = []
-        self.keys: dict[str, tuple[int, Any]] = {}
+        self.keys: dict[str, tuple[int, str, Any]] = {}
 
     def copy(self) -> Model:
         other = Model()
@@ -92,13 +92,16 @@ class Model:
         other.log, other.keys = list(self.log), dict(self.keys)
         return other
 
-    def once(self, key: str | None, moment: int, work: Callable[[], Any]) -> Any:
-        """Work, or the result that it had under the same key."""
+    def once(self, key: str | None, purpose: str, moment: int, work: Callable[[], Any]) -> Any:
+        """Work, or the result that it had under the same key, which is for one purpose."""
         if key is None:
             return work()
         if key not in self.keys:
-            self.keys[key] = (moment, work())
-        return self.keys[key][1]
+            self.keys[key] = (moment, purpose, work())
+        _, used_for, result = self.keys[key]
+        if used_for != purpose:
+            raise RefusedError(ConflictError)
+        return result
 
     def find(self, name: str) -> Held:
         if name not in self.collections:
