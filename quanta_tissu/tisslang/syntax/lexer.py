@@ -15,12 +15,12 @@ from quanta_tissu.tisslang.syntax.tokens import Token, TokenKind
 _TOKEN = re.compile(
     r"""
     (?P<SPACE>      [ \t\f\v\u00a0]+ | \r(?!\n) )
+  | (?P<WORD>       [^\W\d]\w* )
   | (?P<NEWLINE>    \r?\n )
   | (?P<HEADER>     \#TISS(?:!|_VERSION\b) )
   | (?P<COMMENT>    \#[^\r\n]* )
   | (?P<DURATION>   \d+(?:\.\d+)?(?:ms|s|m|h|d)\b )
   | (?P<NUMBER>     \d+(?:\.\d+)? )
-  | (?P<WORD>       [^\W\d]\w* )
   | (?P<DIRECTIVE>  @[^\W\d]\w* )
   | (?P<STRING>     "(?:[^"\\\r\n]|\\[^\r\n])*" | '(?:[^'\\\r\n]|\\[^\r\n])*' )
   | (?P<HEREDOC>    <<-?(?: [^\W\d]\w* | '[^\W\d]\w*' ) )
@@ -31,7 +31,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_KINDS = {kind.name: kind for kind in TokenKind}
+_KINDS = [TokenKind[name] if name != "OPEN" else None for name in _TOKEN.groupindex]
+"""Of the groups of the expression, in order; None: a string that is never closed."""
 _HEREDOC = re.compile(r"<<(-?)('?)(\w+)'?")
 
 _BLOCK_WORDS = re.compile(r"(TASK|SETUP|STEP|PARALLEL|CHOOSE|OPTION|DEFINE_TASK)\b|\}")
@@ -62,19 +63,16 @@ def lex(source: SourceFile) -> Lexed:
         at = 1
     match = _TOKEN.match
     while found := match(text, at):
-        name, piece = str(found.lastgroup), found.group()
-        if name == "OPEN":
-            kind = TokenKind.STRING
-            piece = piece.rstrip()
+        kind, piece = _KINDS[(found.lastindex or 1) - 1], found.group()
+        if kind is None:
+            kind, piece = TokenKind.STRING, piece.rstrip()
             diagnostics.append(_open_string(piece, at))
-        else:
-            kind = _KINDS[name]
-            if kind is TokenKind.UNKNOWN:
-                diagnostics.append(_unknown(piece, at))
         token = Token(kind, piece, at)
         tokens.append(token)
         at += len(piece)
-        if kind is TokenKind.HEREDOC:
+        if kind is TokenKind.UNKNOWN:
+            diagnostics.append(_unknown(piece, token.start))
+        elif kind is TokenKind.HEREDOC:
             asked.append(token)
         elif kind is TokenKind.NEWLINE and asked:
             for opening in asked:
