@@ -122,11 +122,11 @@ def copy_command(source: str, target: str, as_json: bool) -> None:
 
     with opened(source) as old, opened(target, make=True) as new:
         if new.uuid == old.uuid:
-            raise ConflictError(f"{source} and {target} are one database", hint="name another target")
+            raise ConflictError(f"{old.url} and {new.url} are one database", hint="name another target")
         there = new.collections()
         if there:
             raise ConflictError(
-                f"{target} is not empty: it has {', '.join(there)}", hint="name a database that is not there yet"
+                f"{new.url} is not empty: it has {', '.join(there)}", hint="name a database that is not there yet"
             )
         began = time.perf_counter()
         with _showing("copying", None) as show:
@@ -136,7 +136,7 @@ def copy_command(source: str, target: str, as_json: bool) -> None:
         click.echo(json.dumps(asdict(copied)))
         return
     click.echo(
-        f"copied {_rate(copied.documents, seconds)} to {target}, in {copied.collections:,} collections with "
+        f"copied {_rate(copied.documents, seconds)} to {new.url}, in {copied.collections:,} collections with "
         f"{copied.indexes:,} indexes and {copied.vectors:,} vectors; compared: SHA-256 {copied.digest[:16]}…"
     )
 
