@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,13 @@ from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.codes import from_bytes, storage_of, to_bytes
 from quanta_tissu.tissdb.definitions import Index
+from quanta_tissu.tissdb.vector_tables import VectorTables, table
 
 OLDEST = (0, 8, 4)
 """Pgvector before this could overflow a buffer and damage indexes."""
 
 _EXTENSION_LOCK = 0x7E4E_D8EC
 """Two databases on one server that need the extension for the first time make it once."""
-
-_PAGE = 8192
-"""Vectors that are read at once."""
-
-_LAST_ROW = 2**63 - 1
 
 _MOST_IN_A_PAGE = 1_900
 """Dimensions up to which a vector fits into a page of 8 KiB beside the rest of its row."""
@@ -51,8 +47,10 @@ def register_vectors(connection: psycopg.Connection[Any]) -> None:
     connection.adapters.register_dumper(VectorBytes, _VectorDumper)
 
 
-class PostgresVectors:
+class PostgresVectors(VectorTables):
     """As `VectorEngine`."""
+
+    bytes_type = "bytea"
 
     def create(self, connection: Connection, index: Index) -> None:
         """As `VectorEngine`; the numbers stand in the row, not beside the table, where reading costs four times.
@@ -73,102 +71,22 @@ class PostgresVectors:
             f"CREATE TABLE {table(index)}_gone (seq bigint NOT NULL, rid bigint NOT NULL, PRIMARY KEY (seq, rid))"
         )
 
-    def drop(self, connection: Connection, index: Index) -> None:
-        """As `VectorEngine`."""
-        connection.run(f"DROP TABLE {table(index)}")
-        connection.run(f"DROP TABLE {table(index)}_gone")
-        connection.run(f"DROP TABLE IF EXISTS {table(index)}_areas")
+    def as_stored(self, vector: NDArray[Any]) -> bytes:
+        """As `VectorTables`: for a column of pgvector's type or of bytes."""
+        return to_bytes(vector) if vector.dtype == np.uint8 else as_sent(vector)
 
-    def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
-    ) -> None:
-        """As `VectorEngine`."""
-        connection.run_many(
-            f"INSERT INTO {table(index)} (rid, seq, vector) VALUES (?, ?, ?) "
-            "ON CONFLICT (rid) DO UPDATE SET seq = excluded.seq, vector = excluded.vector",
-            ((rid, seq, _as_stored(vector)) for rid, vector in rows),
-        )
-
-    def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
-        """As `VectorEngine`."""
-        connection.run_many(f"DELETE FROM {table(index)} WHERE rid = ?", ((rid,) for rid in rids))
-        connection.run_many(
-            f"INSERT INTO {table(index)}_gone (seq, rid) VALUES (?, ?)", ((seq, rid) for rid in rids)
-        )
-
-    def changes(self, connection: Connection, index: Index, since: int) -> tuple[NDArray[np.int64], int]:
-        """As `VectorEngine`."""
-        gone = (
-            connection.rows(f"SELECT rid FROM {table(index)}_gone WHERE seq > ?", (since,)) if since >= 0 else []
-        )
-        [(count,)] = connection.rows(f"SELECT count(*) FROM {table(index)} WHERE seq > ?", (since,))
-        return np.array([rid for (rid,) in gone], np.int64), count
-
-    def changed(
-        self, connection: Connection, index: Index, since: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        """As `VectorEngine`."""
-        seq, rid = since, _LAST_ROW
-        while rows := connection.rows(
-            f"SELECT seq, rid, vector FROM {table(index)} WHERE (seq, rid) > (?, ?) ORDER BY seq, rid LIMIT ?",
-            (seq, rid, _PAGE),
-        ):
-            yield np.array([row[1] for row in rows], np.int64), _as_read([row[2] for row in rows], index)
-            seq, rid, _ = rows[-1]
-            if len(rows) < _PAGE:
-                return
-
-    def rids_since(self, connection: Connection, index: Index, since: int) -> NDArray[np.int64]:
-        """As `VectorEngine`."""
-        rows = connection.rows(f"SELECT rid FROM {table(index)} WHERE seq > ?", (since,))
-        return np.array([rid for (rid,) in rows], np.int64)
-
-    def keep(self, connection: Connection, index: Index, parts: Mapping[str, bytes]) -> None:
-        """As `VectorEngine`."""
-        connection.run(
-            f"CREATE TABLE IF NOT EXISTS {table(index)}_areas (name text PRIMARY KEY, part bytea NOT NULL)"
-        )
-        connection.run(f"DELETE FROM {table(index)}_areas")
-        connection.run_many(f"INSERT INTO {table(index)}_areas (name, part) VALUES (?, ?)", parts.items())
-
-    def kept(self, connection: Connection, index: Index) -> dict[str, bytes]:
-        """As `VectorEngine`."""
-        rows = connection.rows(f"SELECT name, part FROM {table(index)}_areas")
-        return {name: bytes(part) for name, part in rows}
-
-    def rids(self, index: Index) -> str:
-        """As `VectorEngine`."""
-        return f"SELECT rid FROM {table(index)}"
-
-    def fetch(self, connection: Connection, index: Index, first: int, last: int) -> dict[int, NDArray[Any]]:
-        """As `VectorEngine`."""
-        rows = connection.rows(f"SELECT rid, vector FROM {table(index)} WHERE rid BETWEEN ? AND ?", (first, last))
-        vectors = _as_read([vector for _, vector in rows], index)
-        return {rid: vector for (rid, _), vector in zip(rows, vectors, strict=True)}
-
-
-def table(index: Index) -> str:
-    """The table of an index."""
-    return f"v_{index.number}"
+    def as_read(self, vectors: Sequence[bytes], index: Index) -> NDArray[Any]:
+        """As `VectorTables`."""
+        storage, dimension = storage_of(index), index.options["dimension"]
+        if storage != "float32":
+            return from_bytes(vectors, storage, dimension)
+        numbers = np.frombuffer(b"".join(vectors), ">f4").reshape(len(vectors), dimension + 1)
+        return numbers[:, 1:].astype(np.float32)  # the first four bytes are no number
 
 
 def as_sent(vector: NDArray[np.float32]) -> VectorBytes:
     """A vector as pgvector receives it."""
     return VectorBytes(struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes())
-
-
-def _as_stored(row: NDArray[Any]) -> bytes:
-    """A stored vector, for a column of pgvector's type or of bytes."""
-    return to_bytes(row) if row.dtype == np.uint8 else as_sent(row)
-
-
-def _as_read(vectors: Sequence[bytes], index: Index) -> NDArray[Any]:
-    """Stored vectors as they were sent."""
-    storage, dimension = storage_of(index), index.options["dimension"]
-    if storage != "float32":
-        return from_bytes(vectors, storage, dimension)
-    numbers = np.frombuffer(b"".join(vectors), ">f4").reshape(len(vectors), dimension + 1)
-    return numbers[:, 1:].astype(np.float32)  # the first four bytes are no number
 
 
 def _schema(connection: Connection) -> str:

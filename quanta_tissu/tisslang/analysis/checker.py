@@ -109,6 +109,12 @@ class _Checker:
             case _:
                 self._command(statement, state)
 
+    def _quietly(self, body: ast.Body, state: State) -> None:
+        """Follow statements of which all that is to be said is said elsewhere."""
+        before = len(self._report.diagnostics)
+        self.body(body, state)
+        del self._report.diagnostics[before:]
+
     def _uses(self, expression: Expression | None, state: State) -> frozenset[Origin]:
         return frozenset() if expression is None else check_uses(expression, state, self._report)
 
@@ -240,9 +246,7 @@ class _Checker:
         origins = self._uses(statement.items, state)
         once = state.copy()
         once.bind(statement.name.text, statement.name.span, origins)
-        before = len(self._report.diagnostics)
-        self.body(statement.body, once)
-        del self._report.diagnostics[before:]  # the second round says the same, and what only it can tell
+        self._quietly(statement.body, once)  # the second round says the same, and what only it can tell
         again = join([state, once])
         again.bind(statement.name.text, statement.name.span, origins)
         self.body(statement.body, again)
@@ -267,7 +271,8 @@ class _Checker:
         else:
             after = tried
         if statement.always is not None:
-            self.body(statement.always, join([after, failed]).copy() if statement.catch is None else after)
+            self.body(statement.always, join([after, failed]))  # it is done after a failure, too
+            self._quietly(statement.always, after)
         _become(state, after)
 
     def _retry(self, statement: ast.Retry, state: State) -> None:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quanta_tissu.errors import DatabaseError
+from quanta_tissu.tissdb import vector_tables
 from quanta_tissu.tissdb.search import cache
-from quanta_tissu.tissdb.sqlite import vectors as sqlite_vectors
 
 STEP = st.tuples(st.sampled_from(["insert", "change", "delete", "search"]), st.integers(0, 30))
 
@@ -39,7 +39,7 @@ def test_it_follows_every_change(db, steps):
 
 
 def test_vectors_are_read_page_by_page(db, monkeypatch):
-    monkeypatch.setattr(sqlite_vectors, "_PAGE", 7)
+    monkeypatch.setattr(vector_tables, "_PAGE", 7)
     items = db["a"]
     items.create_index("near", kind="vector", dimension=1, metric="dot")
     items.insert_many({"_id": str(n), "_vectors": {"near": [n]}} for n in range(30))
