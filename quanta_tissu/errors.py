@@ -60,6 +60,34 @@ class ScriptError(TissuError):
     """A script of TissLang cannot be read at all; what is wrong inside it is said by diagnostics."""
 
 
+class TissLangError(TissuError):
+    """A run of a script cannot go on, for a reason that is not in the script."""
+
+
+class SandboxError(TissLangError):
+    """A sandbox is missing, cannot be set up or died; never the failure of a command inside it."""
+
+
+class FileRefusedError(SandboxError):
+    """A script may not touch this file: it lies outside the project, or is protected."""
+
+
+class FileMissingError(SandboxError):
+    """A file that a script wants is not there."""
+
+
+class CommitRefusedError(SandboxError):
+    """What a step did on its copy of the project may not be brought into the project, which is as it was."""
+
+
+class ModelError(TissLangError):
+    """A language model cannot be opened, reached or made to answer in the form that was asked for."""
+
+
+class JournalError(TissLangError):
+    """The journal of a run is missing, held by another process, or not what was written."""
+
+
 class MissingDependencyError(TissuError):
     """An optional library is needed for what was asked."""
 

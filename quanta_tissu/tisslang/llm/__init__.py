@@ -1,0 +1,1 @@
+"""Language models as scripts ask them: checkpoints, servers, scripted answers and recordings."""
