@@ -25,7 +25,13 @@ def imported_tasks(
     Returns:
         The tasks, and what is wrong with importing them.
     """
-    tasks: list[ast.DefineTask] = []
+    others, wrong = imported_scripts(script, read)
+    return [task for other in others for task in other.statements if isinstance(task, ast.DefineTask)], wrong
+
+
+def imported_scripts(script: Script, read: Callable[[Path], SourceFile]) -> tuple[list[Script], list[Diagnostic]]:
+    """The scripts that a script imports, in order; and what is wrong with importing them."""
+    others: list[Script] = []
     wrong: list[Diagnostic] = []
     folder = Path(script.source.name).parent
     for statement in script.statements:
@@ -43,5 +49,5 @@ def imported_tasks(
         if not other.ok:
             hint = f"tissu lang check {other.source.name}"
             wrong.append(Diagnostic("E114", f"{other.source.name} has errors", label, help=hint))
-        tasks += [task for task in other.statements if isinstance(task, ast.DefineTask)]
-    return tasks, wrong
+        others.append(other)
+    return others, wrong

@@ -6,7 +6,7 @@ from quanta_tissu.tisslang.syntax import statements as ast
 from quanta_tissu.tisslang.syntax.shapes import (
     Block,
     Command,
-    Effect,
+    EffectClass,
     Inside,
     Many,
     Maybe,
@@ -65,7 +65,7 @@ COMMANDS: tuple[Command, ...] = (
         _ANY,
         'CHOOSE "Which way?" {\n    OPTION "Short" {\n        LOG "short"\n    }\n'
         '    OPTION "Long" {\n        LOG "long"\n    }\n}',
-        Effect.HUMAN,
+        EffectClass.HUMAN,
     ),
     Command(
         "OPTION",
@@ -178,7 +178,7 @@ COMMANDS: tuple[Command, ...] = (
         "Makes the DEFINE_TASKs of another script known.",
         _FILE,
         'IMPORT "library.tiss"',
-        Effect.READ,
+        EffectClass.READ,
     ),
     Command(
         "READ",
@@ -187,7 +187,7 @@ COMMANDS: tuple[Command, ...] = (
         "The text of a file, as a variable.",
         _ANY,
         'WRITE "note.txt" "hello"\nREAD "note.txt" AS note\nASSERT note == "hello"',
-        Effect.READ,
+        EffectClass.READ,
     ),
     Command(
         "WRITE",
@@ -196,7 +196,7 @@ COMMANDS: tuple[Command, ...] = (
         "Makes a file of a text, or replaces it; a reader sees all of it or nothing.",
         _ANY,
         'WRITE "poem.txt" <<POEM\nRoses are red\nPOEM',
-        Effect.WRITE,
+        EffectClass.WRITE,
     ),
     Command(
         "APPEND",
@@ -205,7 +205,7 @@ COMMANDS: tuple[Command, ...] = (
         "Adds a text to the end of a file.",
         _ANY,
         'APPEND "list.txt" "one more\\n"',
-        Effect.WRITE,
+        EffectClass.WRITE,
     ),
     Command(
         "MKDIR",
@@ -214,7 +214,7 @@ COMMANDS: tuple[Command, ...] = (
         "Makes a folder, and those above it; one that is there stays.",
         _ANY,
         'MKDIR "out/pages"',
-        Effect.WRITE,
+        EffectClass.WRITE,
     ),
     Command(
         "DELETE",
@@ -223,7 +223,7 @@ COMMANDS: tuple[Command, ...] = (
         "Removes a file, or a folder that is empty.",
         _ANY,
         'WRITE "old.txt" ""\nDELETE "old.txt"\nASSERT NOT FILE "old.txt" EXISTS',
-        Effect.WRITE,
+        EffectClass.WRITE,
     ),
     Command(
         "RUN",
@@ -232,7 +232,7 @@ COMMANDS: tuple[Command, ...] = (
         "Runs a command of the system in the sandbox; LAST_RUN has what came of it.",
         _ANY,
         'RUN "echo hello" TIMEOUT "10s"\nASSERT LAST_RUN.STDOUT CONTAINS "hello"',
-        Effect.RUN,
+        EffectClass.RUN,
     ),
     Command(
         "ASSERT",
@@ -264,7 +264,7 @@ COMMANDS: tuple[Command, ...] = (
         "Asks a model; the answer may have to be JSON of a schema.",
         _ANY,
         'PROMPT_AGENT "Name a colour." INTO colour',
-        Effect.MODEL,
+        EffectClass.MODEL,
     ),
     Command(
         "SET_BUDGET",
@@ -281,7 +281,7 @@ COMMANDS: tuple[Command, ...] = (
         "Waits until a person says that it goes on.",
         _ANY,
         'PAUSE "Look at the pictures, then go on."',
-        Effect.HUMAN,
+        EffectClass.HUMAN,
     ),
     Command(
         "REQUEST_REVIEW",
@@ -290,7 +290,7 @@ COMMANDS: tuple[Command, ...] = (
         "Shows something to a person, who approves it or not; what was approved is what was shown.",
         _ANY,
         'VAR draft = "Dear all"\nREQUEST_REVIEW draft',
-        Effect.HUMAN,
+        EffectClass.HUMAN,
     ),
     Command(
         "QUERY_DB",
@@ -304,7 +304,7 @@ COMMANDS: tuple[Command, ...] = (
         "Asks the database; the rows are a list of objects.",
         _ANY,
         'QUERY_DB "SELECT title FROM notes WHERE year = :year" WITH {year: 2026} INTO rows',
-        Effect.READ,
+        EffectClass.READ,
     ),
     Command(
         "INSERT_DOC",
@@ -318,7 +318,7 @@ COMMANDS: tuple[Command, ...] = (
         "Adds a document to a collection; its id may be kept.",
         _ANY,
         'VAR note = {title: "Hello"}\nINSERT_DOC "notes" FROM_VAR note INTO id',
-        Effect.DATABASE,
+        EffectClass.DATABASE,
     ),
     Command(
         "UPDATE_DOC",
@@ -334,7 +334,7 @@ COMMANDS: tuple[Command, ...] = (
         _ANY,
         'VAR note = {title: "Hello"}\nINSERT_DOC "notes" FROM_VAR note INTO id\n'
         'VAR change = {title: "Goodbye"}\nUPDATE_DOC "notes" DOC_ID id WITH_VAR change',
-        Effect.DATABASE,
+        EffectClass.DATABASE,
     ),
     Command(
         "DELETE_DOC",
@@ -343,7 +343,7 @@ COMMANDS: tuple[Command, ...] = (
         "Removes a document.",
         _ANY,
         'VAR note = {title: "Hello"}\nINSERT_DOC "notes" FROM_VAR note INTO id\nDELETE_DOC "notes" DOC_ID id',
-        Effect.DATABASE,
+        EffectClass.DATABASE,
     ),
 )
 

@@ -20,7 +20,7 @@ class Inside(Enum):
     CHOOSE = "CHOOSE"
 
 
-class Effect(Enum):
+class EffectClass(Enum):
     """What a command does to the world, which decides what happens when its fate is not known."""
 
     PURE = "nothing outside the script"
@@ -143,7 +143,7 @@ class Command:
     summary: str
     where: frozenset[Inside]
     example: str
-    effect: Effect = Effect.PURE
+    effect: EffectClass = EffectClass.PURE
     since: str = "1.0"
     fields: dict[str, Any] = field(init=False, repr=False, compare=False)
     block: Block | None = field(init=False, repr=False, compare=False)
