@@ -77,7 +77,12 @@ def join(states: Iterable[State]) -> State:
     if not reached:
         return replace(ways[0].copy(), reachable=False)
     joined = State()
+    first, *others = (one.variables for one in reached)
     for name in dict.fromkeys(name for one in reached for name in one.variables):
+        binding = first.get(name)
+        if binding is not None and all(other.get(name) is binding for other in others):
+            joined.variables[name] = binding  # nobody has touched it
+            continue
         found = [one.variables[name] for one in reached if name in one.variables]
         always = len(found) == len(reached) and all(one.known is Known.ALWAYS for one in found)
         origins = frozenset().union(*(one.origins for one in found))

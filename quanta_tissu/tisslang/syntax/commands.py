@@ -18,6 +18,7 @@ from quanta_tissu.tisslang.syntax.shapes import (
     Values,
     Word,
 )
+from quanta_tissu.tisslang.syntax.words import BUDGETS
 
 _FILE = frozenset({Inside.FILE})
 _TASK = frozenset({Inside.FILE, Inside.STEPS})
@@ -269,7 +270,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "SET_BUDGET",
         ast.SetBudget,
-        (NameOf("name", "EXECUTION_TIME, API_CALLS, TOKEN_COUNT or COST"), Sign("="), Value("limit", "a limit")),
+        (
+            NameOf("name", f"{', '.join(list(BUDGETS)[:-1])} or {list(BUDGETS)[-1]}", among=tuple(BUDGETS)),
+            Sign("="),
+            Value("limit", "a limit"),
+        ),
         "What may be spent at most, in the block in which it stands.",
         _ANY,
         'SET_BUDGET EXECUTION_TIME = "5m"\nSET_BUDGET TOKEN_COUNT = 20000',

@@ -25,6 +25,7 @@ from quanta_tissu.tisslang.syntax.expressions import (
     Text,
     Variable,
 )
+from quanta_tissu.tisslang.syntax.offers import Want, Wanted
 from quanta_tissu.tisslang.syntax.reader import MOST_DEPTH, Reader, Unreadable
 from quanta_tissu.tisslang.syntax.texts import read_heredoc, read_string
 from quanta_tissu.tisslang.syntax.times import parse_time
@@ -41,6 +42,8 @@ _BINARY = {
 }
 _TESTS = ("EXISTS", "IS_EMPTY")
 _MISTAKEN = {"=": "==", "and": "AND", "or": "OR", "contains": "CONTAINS", "matches": "MATCHES"}
+
+_STEPS = frozenset({".", "["})
 
 _VALUES = (
     TokenKind.STRING,
@@ -105,7 +108,10 @@ class ExpressionParser:
         """The operator that comes next: its name, how strongly it binds, whether NOT is before it."""
         reader = self._reader
         token = reader.token
-        if token.kind not in (TokenKind.WORD, TokenKind.SYMBOL):
+        if token.kind is TokenKind.NEWLINE:
+            return None
+        if token.kind is not TokenKind.WORD and token.kind is not TokenKind.SYMBOL:
+            reader.offer(Wanted(Want.OPERATOR))
             return None
         if token.text == "NOT":
             after = reader.ahead().text
@@ -157,6 +163,7 @@ class ExpressionParser:
                 return self._after(self._list())
             case TokenKind.SYMBOL if token.text == "{":
                 return self._after(self._object())
+        reader.offer(Wanted(Want.VALUE))
         raise reader.expected(what)
 
     def _word(self, what: str) -> Expression:
@@ -186,12 +193,13 @@ class ExpressionParser:
         """Members and items of a value."""
         reader = self._reader
         steps = 0
-        while reader.is_sign(".") or reader.is_sign("["):
+        while reader.token.text in _STEPS:
             steps += 1
             if steps > MOST_DEPTH:
                 raise self._too_deep()
             if reader.take().text == ".":
                 if reader.token.kind is not TokenKind.WORD:
+                    reader.offer(Wanted(Want.FIELD, value))
                     raise reader.expected("the name of a field after `.`")
                 name = reader.take()
                 value = Member(value, name.text, _over(value.span, name))

@@ -31,8 +31,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_KINDS = [TokenKind[name] if name != "OPEN" else None for name in _TOKEN.groupindex]
-"""Of the groups of the expression, in order; None: a string that is never closed."""
+_KINDS = [TokenKind.UNKNOWN, *(TokenKind["STRING" if name == "OPEN" else name] for name in _TOKEN.groupindex)]
+"""Of the groups of the expression, by number; OPEN is a string that is never closed."""
+
+_PLAIN = frozenset({TokenKind.SPACE, TokenKind.WORD, TokenKind.SYMBOL, TokenKind.COMMENT, TokenKind.NUMBER})
+"""Kinds with which nothing is to be done."""
+
 _HEREDOC = re.compile(r"<<(-?)('?)(\w+)'?")
 
 _BLOCK_WORDS = re.compile(r"(TASK|SETUP|STEP|PARALLEL|CHOOSE|OPTION|DEFINE_TASK)\b|\}")
@@ -45,10 +49,12 @@ class Lexed:
     Attributes:
         tokens: All, in order; the last is the END, which is empty.
         diagnostics: What could not be read.
+        heredocs: The numbers of the tokens that ask for a heredoc.
     """
 
     tokens: list[Token]
     diagnostics: list[Diagnostic]
+    heredocs: list[int]
 
 
 def lex(source: SourceFile) -> Lexed:
@@ -56,32 +62,42 @@ def lex(source: SourceFile) -> Lexed:
     text = source.text
     tokens: list[Token] = []
     diagnostics: list[Diagnostic] = []
-    asked: list[Token] = []  # heredocs whose text starts after this line
+    heredocs: list[int] = []
+    asked: list[Token] = []  # those whose text starts after this line
     at = 0
     if text.startswith("\ufeff"):
         tokens.append(Token(TokenKind.BYTE_ORDER_MARK, "\ufeff", 0))
         at = 1
-    match = _TOKEN.match
-    while found := match(text, at):
-        kind, piece = _KINDS[(found.lastindex or 1) - 1], found.group()
-        if kind is None:
-            kind, piece = TokenKind.STRING, piece.rstrip()
-            diagnostics.append(_open_string(piece, at))
-        token = Token(kind, piece, at)
-        tokens.append(token)
-        at += len(piece)
-        if kind is TokenKind.UNKNOWN:
-            diagnostics.append(_unknown(piece, token.start))
-        elif kind is TokenKind.HEREDOC:
-            asked.append(token)
-        elif kind is TokenKind.NEWLINE and asked:
+    while at < len(text):
+        for found in _TOKEN.finditer(text, at):  # one expression matches at every character, so nothing is skipped
+            kind, piece = _KINDS[found.lastindex or 1], found.group()
+            tokens.append(Token(kind, piece, at))
+            at += len(piece)
+            if kind in _PLAIN:
+                continue
+            if kind is TokenKind.NEWLINE:
+                if asked:
+                    break
+            elif kind is TokenKind.HEREDOC:
+                heredocs.append(len(tokens) - 1)
+                asked.append(tokens[-1])
+            elif kind is TokenKind.UNKNOWN:
+                diagnostics.append(_unknown(piece, tokens[-1].start))
+            elif found.lastgroup == "OPEN":
+                tokens[-1].text = piece.rstrip()
+                at = tokens[-1].end
+                diagnostics.append(_open_string(tokens[-1].text, tokens[-1].start))
+                break
+        else:
+            break
+        if tokens[-1].kind is TokenKind.NEWLINE:
             for opening in asked:
                 at = _heredoc(source, opening, at, tokens, diagnostics)
             asked.clear()
     for opening in asked:  # the script ends on the line that asks for them
         at = _heredoc(source, opening, at, tokens, diagnostics)
     tokens.append(Token(TokenKind.END, "", at))
-    return Lexed(tokens, diagnostics)
+    return Lexed(tokens, diagnostics, heredocs)
 
 
 def heredoc_parts(text: str) -> tuple[bool, bool, str]:

@@ -6,14 +6,17 @@ costs one statement. Where a brace is missing, indentation tells which block was
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from bisect import bisect_left
 from typing import Any
 
 from quanta_tissu.tisslang.diagnostics.diagnostic import Edit, Label, in_order
 from quanta_tissu.tisslang.source import SourceFile, Span
-from quanta_tissu.tisslang.syntax.commands import BY_KEYWORD, RESERVED
+from quanta_tissu.tisslang.syntax.commands import RESERVED
 from quanta_tissu.tisslang.syntax.expression_parser import ExpressionParser
 from quanta_tissu.tisslang.syntax.expressions import Expression, Text
+from quanta_tissu.tisslang.syntax.header import read_header
+from quanta_tissu.tisslang.syntax.keywords import CLAUSES_OF, check_place, take_command
+from quanta_tissu.tisslang.syntax.offers import Offer, Want, Wanted
 from quanta_tissu.tisslang.syntax.reader import MOST_DEPTH, Reader, Unreadable
 from quanta_tissu.tisslang.syntax.shapes import (
     Block,
@@ -33,20 +36,9 @@ from quanta_tissu.tisslang.syntax.shapes import (
 from quanta_tissu.tisslang.syntax.statements import Body, Directive, Name, Statement
 from quanta_tissu.tisslang.syntax.texts import read_string
 from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
-from quanta_tissu.tisslang.syntax.tree import Node, NodeKind, Script, Setting
+from quanta_tissu.tisslang.syntax.tree import Node, NodeKind, Script
 
-_WITH_ARTICLE = {
-    Inside.FILE: "outside of blocks",
-    Inside.STEPS: "in a task",
-    Inside.COMMANDS: "in a step",
-    Inside.PARALLEL: "directly in PARALLEL",
-    Inside.CHOOSE: "directly in CHOOSE",
-}
-
-
-_CLAUSES_OF = {"THEN": "IF", "ELSE": "IF", "CATCH": "TRY", "FINALLY": "TRY", "FIX_WITH": "RETRY"}
-
-_TELLING = frozenset({"}", "TASK", "SETUP", "STEP", "OPTION", "DEFINE_TASK", *_CLAUSES_OF})
+_TELLING = frozenset({"}", "TASK", "SETUP", "STEP", "OPTION", "DEFINE_TASK", *CLAUSES_OF})
 """What tells by its indentation that a block is over: it never stands as deep as the block that it ends."""
 
 
@@ -63,6 +55,20 @@ def parse(source: SourceFile) -> Script:
     if any(one.code in ("E006", "E007") for one in script.diagnostics):
         return _Parser(source, guess=True).script()
     return script
+
+
+def offers(text: str) -> list[Offer]:
+    """What may come where a text ends.
+
+    Args:
+        text: A script up to some place.
+
+    Returns:
+        All that the parser would have taken there.
+    """
+    parser = _Parser(SourceFile(text), guess=True)
+    parser.script()
+    return parser.offers
 
 
 class _Open:
@@ -92,49 +98,18 @@ class _Parser:
         self._open: list[_Open] = []
         self._unclosed_at: int | None = None  # the token before which a block was ended that had no brace
 
+    @property
+    def offers(self) -> list[Offer]:
+        """What it could have read on with at the end."""
+        return self._reader.offers
+
     def script(self) -> Script:
         """Read all of it."""
         reader = self._reader
         tree = Node(NodeKind.SCRIPT, 0, len(reader.tokens))
-        header = self._header(tree)
+        header = read_header(reader, tree)
         body = self._statements(tree, Inside.FILE)
         return Script(self._source, reader.tokens, tree, header, body, tuple(in_order(reader.diagnostics)))
-
-    # --- the header ----------------------------------------------------------------------------------------------
-
-    def _header(self, tree: Node) -> tuple[Setting, ...]:
-        """`#TISS! name=value name=value`, and `#TISS_VERSION >= 1.0`."""
-        reader = self._reader
-        settings: list[Setting] = []
-        reader.skip_lines()
-        while reader.is_a(TokenKind.HEADER):
-            first = reader.number
-            mark = reader.take()
-            if mark.text == "#TISS_VERSION":
-                while reader.is_a(TokenKind.SYMBOL):
-                    reader.take()
-                if not reader.at_line_end():
-                    value = reader.take()
-                    settings.append(Setting("version", value.text, mark.span.to(value.span)))
-            while reader.is_a(TokenKind.WORD) and reader.ahead().text == "=":
-                name = reader.take()
-                reader.take()
-                if reader.at_line_end():
-                    reader.say("E008", f"expected the value of `{name.text}`", reader.here())
-                    break
-                value = reader.take()
-                settings.append(Setting(name.text.lower(), value.text.strip("\"'"), name.span.to(value.span)))
-            if not reader.at_line_end():
-                reader.say(
-                    "E008",
-                    f"expected `name=value`, but found `{reader.token.text}`",
-                    reader.token.span,
-                    help="the header is `#TISS! version=1.0 Language=Python`",
-                )
-            self._rest_of_line()
-            tree.children.append(Node(NodeKind.HEADER, first, reader.end_number))
-            reader.skip_lines()
-        return tuple(settings)
 
     # --- statements ----------------------------------------------------------------------------------------------
 
@@ -145,7 +120,10 @@ class _Parser:
         while True:
             reader.skip_lines()
             token = reader.token
-            if token.kind is TokenKind.END or self._block_seems_over(token):
+            if token.kind is TokenKind.END:
+                reader.offers.append(inside)
+                return tuple(found)
+            if self._guess and self._block_seems_over(token):
                 return tuple(found)
             if token.kind is TokenKind.SYMBOL and token.text == "}":
                 if self._open:
@@ -162,12 +140,7 @@ class _Parser:
 
     def _block_seems_over(self, token: Token) -> bool:
         """Whether the brace that ends the innermost block is missing, as indentation shows."""
-        if (
-            not self._guess
-            or not self._open
-            or token.text not in _TELLING
-            or not self._reader.first_on_line(token)
-        ):
+        if not self._open or token.text not in _TELLING or not self._reader.first_on_line(token):
             return False
         innermost = self._open[-1]
         indent = self._reader.indent(token.start)
@@ -186,8 +159,10 @@ class _Parser:
                 node.statement = self._directive()
                 self._end_of_statement("the directive", node, inside)
             else:
-                spec = self._command(before)
-                self._check_place(spec, first, inside)
+                unread = before is not None and before.statement is None
+                spec = take_command(reader, clause_expected=unread or reader.number == self._unclosed_at)
+                if inside not in spec.where:
+                    check_place(reader, spec, first, inside, [one.owner for one in self._open])
                 node.statement = self._read_command(spec, node, inside)
                 self._end_of_statement(f"`{spec.keyword}`", node, inside)
         except Unreadable:
@@ -200,90 +175,14 @@ class _Parser:
 
     def _with_heredocs(self, first: int, end: int) -> int:
         """The number after the text of the heredocs that the tokens ask for."""
-        tokens = self._reader.tokens
-        for token in tokens[first:end]:
-            if token.body is not None and token.body >= end and _only_line_end(tokens[end : token.body]):
-                end = token.body + 1
+        tokens, heredocs = self._reader.tokens, self._reader.heredocs
+        for number in heredocs[bisect_left(heredocs, first) : bisect_left(heredocs, end)]:
+            body = tokens[number].body
+            if body is not None and body >= end and _only_line_end(tokens[end:body]):
+                end = body + 1
                 if end < len(tokens) and tokens[end].kind is TokenKind.HEREDOC_END:
                     end += 1
         return end
-
-    def _command(self, before: Node | None) -> Command:
-        """The command that the next word names."""
-        reader = self._reader
-        token = reader.token
-        if token.kind is TokenKind.UNKNOWN:
-            raise Unreadable  # the lexer has said so
-        if token.text in _CLAUSES_OF:
-            if (before is None or before.statement is not None) and reader.number != self._unclosed_at:
-                owner = _CLAUSES_OF[token.text]
-                reader.say(
-                    "E022",
-                    f"`{token.text}` belongs to no `{owner}`",
-                    token.span,
-                    help=f"it follows directly on the block of {owner}",
-                )
-            raise Unreadable
-        if token.kind is TokenKind.HEADER:
-            reader.say(
-                "E021", f"`{token.text}` is not at the top", token.span, help="it is the first line of a script"
-            )
-            raise Unreadable
-        if token.kind is not TokenKind.WORD:
-            reader.say(
-                "E009",
-                f"a statement starts with a command, not with `{token.text.strip()}`",
-                token.span,
-                help="such as STEP, RUN, WRITE, ASSERT; a comment starts with `#`",
-            )
-            raise Unreadable
-        spec = BY_KEYWORD.get(token.text)
-        if spec is not None:
-            reader.take()
-            return spec
-        near = _nearest(token.text)
-        edits = (
-            () if near is None else (Edit(token.span, near, f"Write `{near}`", safe=near == token.text.upper()),)
-        )
-        reader.say(
-            "E009",
-            f"`{token.text}` is no command",
-            token.span,
-            label="" if near is None else f"did you mean `{near}`?",
-            help="commands are written in capitals" if near == token.text.upper() else None,
-            edits=edits,
-            found=token.text,
-            suggestion=near,
-        )
-        if near is None:
-            raise Unreadable
-        reader.take()
-        return BY_KEYWORD[near]
-
-    def _check_place(self, spec: Command, token: Token, inside: Inside) -> None:
-        if inside in spec.where:
-            return
-        owner = self._open[-1].owner if self._open else None
-        if spec.keyword == "STEP":
-            step = next((one for one in reversed(self._open) if one.owner.text == "STEP"), None)
-            if step is not None:
-                self._reader.say(
-                    "E010",
-                    "`STEP` blocks cannot be nested",
-                    token.span,
-                    label="nested STEP",
-                    others=(Label(step.owner.span, "enclosing STEP opened here"),),
-                    help="close the outer STEP first, or wrap the inner ones in PARALLEL { } or CHOOSE { }",
-                )
-                return
-        places = " or ".join(_WITH_ARTICLE[place] for place in Inside if place in spec.where)
-        self._reader.say(
-            "E011",
-            f"`{spec.keyword}` cannot stand {_WITH_ARTICLE[inside]}",
-            token.span,
-            others=() if owner is None else (Label(owner.span, f"this {owner.text} holds it"),),
-            help=f"it stands {places}",
-        )
 
     def _directive(self) -> Directive:
         reader = self._reader
@@ -298,6 +197,8 @@ class _Parser:
                 value = Name(word.text, word.span)
         elif not reader.at_line_end() and not reader.is_sign("}"):
             value = self._expressions.expression(f"the value of `{token.text}`")
+        elif reader.token.kind is TokenKind.END:
+            reader.offers.append(Wanted(Want.SETTING, name.text))
         span = token.span if value is None else token.span.to(value.span)
         return Directive(span=span, keyword=token.span, name=name, value=value)
 
@@ -312,10 +213,6 @@ class _Parser:
             help="a statement ends with its line",
         )
         self._recover(node, None, inside)
-
-    def _rest_of_line(self) -> None:
-        while not self._reader.at_line_end():
-            self._reader.take()
 
     def _recover(self, node: Node, spec: Command | None, inside: Inside) -> None:
         """Go on after a statement that cannot be read: at its block, if it opens one, else at the next line."""
@@ -335,7 +232,7 @@ class _Parser:
         try:
             self._block(node, place, self._reader.tokens[node.first])
         except Unreadable:
-            self._rest_of_line()
+            self._reader.skip_rest_of_line()
 
     def _ends_line(self) -> bool:
         return self._reader.ahead().kind in (TokenKind.NEWLINE, TokenKind.END)
@@ -368,14 +265,14 @@ class _Parser:
                     ):
                         raise self._reader.expected(what)
                     fields[field] = self._expressions.expression(what)
-                case NameOf(field=field, what=what):
-                    fields[field] = self._name(what)
+                case NameOf(field=field):
+                    fields[field] = self._name(part)
                 case Title(field=field, what=what):
-                    fields[field] = self._title(what)
+                    fields[field] = self._title(what, owner)
                 case Block(field=field, inside=place):
                     fields[field] = self._block(node, place or inside, owner)
                 case Names(field=field, what=what):
-                    fields[field] = self._in_parentheses(lambda what=what: self._name(what))
+                    fields[field] = self._in_parentheses(lambda what=what: self._name(NameOf("", what, True)))
                 case Values(field=field, what=what):
                     fields[field] = self._in_parentheses(lambda what=what: self._expressions.expression(what))
                 case Maybe(parts=inner):
@@ -398,7 +295,9 @@ class _Parser:
         match parts[0]:
             case Word(text=text, next_line=next_line):
                 count = reader.beyond_lines() if next_line else 0
-                if reader.ahead(count).text != text:
+                if (token := reader.ahead(count)).text != text:
+                    if token.kind is TokenKind.END:
+                        reader.offers.append(parts[0])
                     return False
                 second = parts[1] if len(parts) > 1 else None
                 return not isinstance(second, Word) or reader.ahead(count + 1).text == second.text
@@ -409,6 +308,8 @@ class _Parser:
             case Title():
                 return reader.token.kind is TokenKind.STRING
             case _:
+                if reader.token.kind is TokenKind.END:
+                    reader.offers.append(Wanted(Want.VALUE))
                 return self._expressions.starts() and not reader.is_sign("{")
 
     def _word(self, part: Word, text: str) -> None:
@@ -426,15 +327,17 @@ class _Parser:
                     edits=(Edit(token.span, text, f"Write `{text}`", safe=True),),
                 )
             else:
+                reader.offer(part)
                 raise reader.expected(f"`{text}`")
         reader.take()
 
-    def _name(self, what: str) -> Name:
+    def _name(self, part: NameOf) -> Name:
         reader = self._reader
         token = reader.token
         if token.kind is not TokenKind.WORD:
-            raise reader.expected(what)
-        if token.text in RESERVED and what != "EXECUTION_TIME, API_CALLS, TOKEN_COUNT or COST":
+            reader.offer(part)
+            raise reader.expected(part.what)
+        if token.text in RESERVED and token.text not in part.among:
             reader.say(
                 "E020",
                 f"`{token.text}` cannot be a name",
@@ -445,9 +348,10 @@ class _Parser:
         reader.take()
         return Name(token.text, token.span)
 
-    def _title(self, what: str) -> Text:
+    def _title(self, what: str, owner: Token) -> Text:
         reader = self._reader
         if reader.token.kind is not TokenKind.STRING:
+            reader.offer(Wanted(Want.TITLE, owner.text))
             raise reader.expected(f'{what} in quotes: `"..."`')
         return read_string(reader.take(), reader.diagnostics)
 
@@ -474,6 +378,7 @@ class _Parser:
         reader = self._reader
         lines = reader.beyond_lines()
         if reader.ahead(lines).text != "{":
+            reader.offer(Wanted(Want.BLOCK))
             self._no_brace(owner)
         else:
             reader.skip_lines()
@@ -538,13 +443,3 @@ class _Parser:
 
 def _only_line_end(tokens: list[Token]) -> bool:
     return all(token.kind in TRIVIA or token.kind is TokenKind.NEWLINE for token in tokens)
-
-
-def _nearest(word: str) -> str | None:
-    """The command that a word was probably meant to be."""
-    if word.upper() in BY_KEYWORD:
-        return word.upper()
-    if len(word) < 3:
-        return None
-    close = get_close_matches(word.upper(), BY_KEYWORD, n=1, cutoff=0.7)
-    return close[0] if close else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from quanta_tissu.tisslang.source import SourceFile, Span
 from quanta_tissu.tisslang.syntax.lexer import lex
+from quanta_tissu.tisslang.syntax.offers import Offer
 from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
 
 MOST_DEPTH = 100
@@ -27,6 +28,8 @@ class Reader:
         tokens: All tokens.
         token: The one that is next.
         diagnostics: What is wrong so far.
+        heredocs: The numbers of the tokens that ask for one.
+        offers: What could have been read on with where the script ends.
     """
 
     def __init__(self, source: SourceFile) -> None:
@@ -36,6 +39,8 @@ class Reader:
         self.diagnostics = lexed.diagnostics
         self._numbers = [number for number, token in enumerate(self.tokens) if token.kind not in _BESIDE]
         self._meaning = [self.tokens[number] for number in self._numbers]
+        self.heredocs = lexed.heredocs
+        self.offers: list[Offer] = []
         self._at = 0
         self.token = self._meaning[0]
 
@@ -81,13 +86,24 @@ class Reader:
         return self.token.kind is TokenKind.WORD and self.token.text == text
 
     def is_sign(self, text: str) -> bool:
-        """Whether the next one is a certain symbol."""
-        return self.token.kind is TokenKind.SYMBOL and self.token.text == text
+        """Whether the next one is a certain symbol; nothing but a symbol has its text."""
+        return self.token.text == text
+
+    def skip_rest_of_line(self) -> None:
+        """Go to the end of the line."""
+        while not self.at_line_end():
+            self.take()
+
+    def offer(self, what: Offer) -> None:
+        """Note what may come here, if the script ends here."""
+        if self.token.kind is TokenKind.END:
+            self.offers.append(what)
 
     def skip_lines(self) -> None:
         """Go over ends of lines."""
         while self.token.kind is TokenKind.NEWLINE:
-            self.take()
+            self._at += 1
+            self.token = self._meaning[self._at]
 
     def beyond_lines(self) -> int:
         """How many tokens ahead the first one is that does not end a line."""

@@ -57,6 +57,8 @@ class NameOf:
     what: str
     defines: bool = False
     """Whether it becomes the name of a variable."""
+    among: tuple[str, ...] = ()
+    """The words that it may be; none: the name of a variable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from quanta_tissu.tisslang.source import Span
 class TokenKind(Enum):
     """What a token is."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and kinds are looked up for every token
+
     BYTE_ORDER_MARK = "byte order mark"
     SPACE = "space"
     COMMENT = "comment"
