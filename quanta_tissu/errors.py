@@ -88,6 +88,10 @@ class JournalError(TissLangError):
     """The journal of a run is missing, held by another process, or not what was written."""
 
 
+class SecretError(TissLangError):
+    """A secret is not there, cannot be kept, or others may read where it is."""
+
+
 class MissingDependencyError(TissuError):
     """An optional library is needed for what was asked."""
 
