@@ -94,6 +94,9 @@ PATHS = [
 COLLECTIONS = ("p", "q")
 WORDS = ["a", "ab", "b z", "true", "10", '"a b"', "a -b", "+a b", "x*", "nothing"]
 
+MOST_CHOICES = 3
+"""CASE and COALESCE in one another."""
+
 
 def indexable(value) -> bool:
     """Whether a value is small enough for a value index beside another."""
@@ -176,7 +179,7 @@ class Maker:
     def statement(self) -> tuple[str, list]:
         """A query and its parameters."""
         self.parameters: list = []
-        self.marks = 0
+        self.choices = 0  # CASE and COALESCE around what is being made
         if self.chance(0.12):
             text = self.union()
         elif self.chance(0.2):
@@ -231,12 +234,16 @@ class Maker:
             return f"{self.pick(['LOWER', 'UPPER', 'LENGTH'])}({self.expression(source, depth - 1)})"
         if depth and kind < 0.43:
             return f"({self.expression(source, depth - 1)} || {self.expression(source, depth - 1)})"
-        if depth and kind < 0.46:
-            items = [self.expression(source, depth - 1) for _ in range(self.random.randint(1, 3))]
-            return f"COALESCE({', '.join(items)})"
-        if depth and kind < 0.5:
-            return self.case(source, depth)
+        if depth and kind < 0.5 and self.choices < MOST_CHOICES:
+            self.choices += 1
+            chosen = self.coalesce(source, depth) if kind < 0.46 else self.case(source, depth)
+            self.choices -= 1
+            return chosen
         return self.literal() if kind < 0.6 else self.path(source)
+
+    def coalesce(self, source: str, depth: int) -> str:
+        items = [self.expression(source, depth - 1) for _ in range(self.random.randint(1, 3))]
+        return f"COALESCE({', '.join(items)})"
 
     def case(self, source: str, depth: int) -> str:
         subject = f" {self.path(source)}" if self.chance(0.3) else ""
@@ -354,7 +361,11 @@ class Maker:
 
     def join(self) -> str:
         sources = ["x.", "y.", "z."][: self.random.randint(2, 3)]
-        columns = [self.path(self.pick(sources)) for _ in range(self.random.randint(1, 3))]
+        # All parts are made in the order in which they stand, since `?` are numbered so.
+        if self.chance(0.2):
+            columns = [self.aggregate(sources[-1]), "COUNT(*)"]
+        else:
+            columns = [self.path(self.pick(sources)) for _ in range(self.random.randint(1, 3))]
         text = f"{self.pick(COLLECTIONS)} AS x"
         for place, source in enumerate(sources[1:], 1):
             conditions = [f"{self.path(source)} = {self.path(self.pick(sources[:place]))}"]
@@ -363,9 +374,9 @@ class Maker:
             word, name = self.pick(["JOIN", "LEFT JOIN"]), self.pick(COLLECTIONS)
             text += f" {word} {name} AS {source[0]} ON {' AND '.join(conditions)}"
         where = self.where(self.pick(sources))
+        if columns[-1] == "COUNT(*)":
+            return f"SELECT {', '.join(columns)} FROM {text}{where}"
         order = f" ORDER BY {self.path(self.pick(sources))}{self.direction()}" if self.chance(0.5) else ""
-        if self.chance(0.2):
-            return f"SELECT {self.aggregate(sources[-1])}, COUNT(*) FROM {text}{where}"
         return f"SELECT {', '.join(columns)} FROM {text}{where}{order}{self.limits()}"
 
     def union(self) -> str:
