@@ -42,6 +42,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Let a model act": {
         "lang": ("lang", "Check, format and explain scripts of TissLang (.tiss)."),
+        "runs": ("runs.runs", "List the runs of a project, the latest last."),
+        "audit": ("runs.audit", "Prove that records of runs are what was written."),
+        "secret": ("runs.secret", "Keep passwords and keys that runs use and never record."),
     },
     "Look inside": {
         "inspect": ("inspect", "Look at a model's parameters and at its attention."),
