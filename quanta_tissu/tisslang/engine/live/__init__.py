@@ -1,0 +1,1 @@
+"""Does what scripts want: files, commands, models, documents."""

@@ -1,0 +1,91 @@
+"""Files of the project, as scripts touch them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from quanta_tissu.errors import FileMissingError, FileRefusedError
+from quanta_tissu.tisslang.engine.effects import (
+    Action,
+    AppendFile,
+    DeleteFile,
+    FileChange,
+    MakeFolder,
+    Outcome,
+    ReadFile,
+    TestFile,
+    WriteFile,
+)
+from quanta_tissu.tisslang.engine.values import as_text
+from quanta_tissu.tisslang.sandbox.files import ProjectFiles
+
+FileAction = ReadFile | TestFile | WriteFile | AppendFile | MakeFolder | DeleteFile
+
+
+def prepare(action: Action, files: ProjectFiles) -> dict[str, Any]:
+    """What must be known before an effect on a file is begun: of APPEND, what the file is before and after it."""
+    if not isinstance(action, AppendFile):
+        return {}
+    try:
+        before = files.read(as_text(action.path))
+    except (FileMissingError, FileRefusedError):  # doing it says what is wrong
+        before = b""
+    return {"before": _digest(before), "after": _digest(before + as_text(action.text).encode())}
+
+
+def perform(action: FileAction, files: ProjectFiles, prepared: Mapping[str, Any]) -> Outcome:
+    """Do an effect on a file."""
+    try:
+        return _perform(action, as_text(action.path), files, prepared)
+    except (FileMissingError, FileRefusedError) as error:
+        return Outcome(problem=("R203", error.message), help=error.hint)
+
+
+def _perform(action: FileAction, path: str, files: ProjectFiles, prepared: Mapping[str, Any]) -> Outcome:
+    match action:
+        case ReadFile():
+            data = files.read(path)
+            try:
+                return Outcome(value=data.decode())
+            except UnicodeDecodeError:
+                said = f"{path} is no text: it is not UTF-8"
+                return Outcome(problem=("R203", said), help="RUN a tool that reads it")
+        case TestFile():
+            return Outcome(value=files.kind(path))
+        case WriteFile(text=text):
+            before = _known_digest(files, path)
+            data = as_text(text).encode()
+            files.write(path, data)
+            return Outcome(files=_change(path, before, _digest(data)))
+        case AppendFile(text=text):
+            before = _known_digest(files, path)
+            if before is not None and before == prepared.get("after") != prepared.get("before"):
+                return Outcome(files=_change(path, prepared["before"], before))  # it was done before the run died
+            files.append(path, as_text(text).encode())
+            return Outcome(files=_change(path, before, files.digest(path)))
+        case MakeFolder():
+            files.make_directory(path)
+            return Outcome()
+        case DeleteFile():
+            before = _known_digest(files, path)
+            if before is None and files.kind(path) is None and prepared.get("again"):
+                return Outcome()  # it was done before the run died
+            files.delete(path)
+            return Outcome(files=() if before is None else (("D", path, before, None),))
+
+
+def _known_digest(files: ProjectFiles, path: str) -> str | None:
+    """The digest of a file; None if there is none."""
+    return files.digest(path) if files.kind(path) == "file" else None
+
+
+def _change(path: str, before: str | None, after: str | None) -> tuple[FileChange, ...]:
+    if before == after:
+        return ()
+    return (("A" if before is None else "M", path, before, after),)
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

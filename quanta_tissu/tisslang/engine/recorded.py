@@ -1,0 +1,106 @@
+"""What the journal of a run says about its effects, for whoever goes on with it.
+
+A run that goes on with an edited script leaves what it had recorded at the first effect that is another one: from
+there on, nothing recorded before counts. The record of that moment is a `divergence`; its number is the *epoch* of
+all effects that are recorded after it on the same way. A way that has come to an epoch uses nothing older; only
+answers of models and people to the very same question stay good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quanta_tissu.tisslang.engine.budgets import Usage
+from quanta_tissu.tisslang.engine.effects import Outcome
+from quanta_tissu.tisslang.journal.journal import Journal
+
+_LASTING = ("MODEL", "HUMAN")
+
+
+@dataclass(slots=True)
+class Earlier:
+    """An effect that was begun.
+
+    Attributes:
+        intent: What was to be done.
+        result: What came of it; None: nobody knows.
+        epoch: Since when it counts.
+        seq: The number of its record.
+    """
+
+    intent: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    epoch: int
+    seq: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of it."""
+        assert self.result is not None
+        problem = self.result.get("problem")
+        usage = self.result.get("usage") or {}
+        return Outcome(
+            value=self.result.get("value"),
+            problem=None if problem is None else (problem["code"], problem["message"]),
+            help=None if problem is None else problem.get("help"),
+            seconds=self.result.get("seconds", 0.0),
+            usage=Usage(usage.get("calls", 0), usage.get("tokens", 0), usage.get("cost", 0.0)),
+        )
+
+
+class Recorded:
+    """The effects of a journal.
+
+    Args:
+        journal: It; only what is in it now counts.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._effects: dict[str, list[Earlier]] = {}
+        self._noticed: dict[tuple[str, str], int] = {}
+        self._answers: dict[tuple[str, str], Mapping[str, Any]] = {}
+        by_seq: dict[int, Earlier] = {}
+        for record in journal.records:
+            match record.kind:
+                case "effect.intent":
+                    fields = journal.expanded(record)
+                    earlier = Earlier(fields, None, fields.get("epoch", 0), record.seq)
+                    by_seq[record.seq] = earlier
+                    self._effects.setdefault(fields["key"], []).append(earlier)
+                case "effect.result":
+                    fields = journal.expanded(record)
+                    begun = by_seq[fields["of"]]
+                    if fields["status"] == "void":  # it was never begun
+                        self._effects[begun.intent["key"]].remove(begun)
+                    else:
+                        begun.result = fields
+                case "approval.answer":
+                    fields = journal.expanded(record)
+                    self._answers[fields["key"], fields["digest"]] = fields
+                case _ if not record.fields.keys().isdisjoint(("key", "key_blob")):
+                    self._noticed[record.kind, journal.expanded(record)["key"]] = record.fields.get("epoch", 0)
+
+    def effect(self, key: str, digest: str, epoch: int) -> Earlier | None:
+        """What is recorded of an effect, as far as it counts on a way that has come to an epoch."""
+        found = self._effects.get(key)
+        if not found:
+            return None
+        last = found[-1]
+        if last.epoch >= epoch:
+            return last
+        lasting = [one for one in found if one.intent["cls"] in _LASTING and one.intent["digest"] == digest]
+        return lasting[-1] if lasting and lasting[-1].result is not None else None
+
+    def noticed(self, kind: str, key: str, epoch: int) -> bool:
+        """Whether a notice is there already."""
+        return self._noticed.get((kind, key), -1) >= epoch
+
+    def answer(self, key: str, digest: str) -> Mapping[str, Any] | None:
+        """What a person has said about the very same thing."""
+        return self._answers.get((key, digest))
+
+    def times(self, key: str) -> int:
+        """How often an effect was begun."""
+        return len(self._effects.get(key, ()))

@@ -1,0 +1,197 @@
+"""What a run may do without asking: rules that match facts of an effect, the first that fits decides.
+
+A file of rules, `.tissu/rules.toml` in the project:
+
+    [[rule]]
+    decision = "deny"           # allow, ask or deny
+    op = "RUN"                  # the command; also a list, also with * and ?
+    program = ["curl", "wget"]  # programs that the text of the shell starts
+    why = "the network is not for this project"
+
+    [[rule]]
+    decision = "ask"
+    op = ["WRITE", "DELETE"]
+    path = "deploy/**"
+
+Other facts: `network` (true or false), `raw` (text that was not written in the script reaches the shell),
+`sandbox` (the level), `collection`. A rule that allows needs all programs of a command to fit, one that asks or
+denies any.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from quanta_tissu.errors import ConfigError
+from quanta_tissu.tisslang.engine.effects import Action, RunCommand
+from quanta_tissu.tisslang.engine.values import as_text
+
+Decision = Literal["allow", "ask", "deny"]
+
+_FACTS = ("op", "program", "path", "network", "raw", "sandbox", "collection")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        decision: What is done with what fits.
+        facts: What an effect must be: patterns of texts, or a truth value.
+        why: Said with the decision.
+    """
+
+    decision: Decision
+    facts: Mapping[str, tuple[str, ...] | bool]
+    why: str = ""
+
+    def fits(self, facts: Mapping[str, Any]) -> bool:
+        """Whether an effect with these facts is meant."""
+        return all(self._fits(name, wanted, facts.get(name)) for name, wanted in self.facts.items())
+
+    def _fits(self, name: str, wanted: tuple[str, ...] | bool, fact: Any) -> bool:
+        if isinstance(wanted, bool):
+            return fact is wanted
+        if fact is None or isinstance(fact, bool):
+            return False
+        if name == "path":
+            return _path(fact, wanted)
+        if name == "program":
+            match = all if self.decision == "allow" else any
+            return bool(fact) and match(any(fnmatchcase(one, pattern) for pattern in wanted) for one in fact)
+        return any(fnmatchcase(str(fact), pattern) for pattern in wanted)
+
+
+BUILT_IN = (
+    Rule("ask", {"raw": True}, "text that was not written in the script reaches the shell"),
+    Rule("ask", {"sandbox": ("none",)}, "the command is not kept in by a sandbox"),
+    Rule("ask", {"network": True}, "the command may use the network"),
+    Rule("allow", {}),
+)
+"""What holds where no rule of the project fits."""
+
+
+def decide(rules: Sequence[Rule], facts: Mapping[str, Any]) -> Rule:
+    """The first rule that fits."""
+    return next(rule for rule in (*rules, *BUILT_IN) if rule.fits(facts))
+
+
+def facts_of(action: Action, root: Path, level: str) -> dict[str, Any]:
+    """The facts of an action.
+
+    Args:
+        action: It.
+        root: The project's folder.
+        level: How commands are kept in where the script says nothing.
+    """
+    args = action.args()
+    facts: dict[str, Any] = {"op": action.op}
+    if "path" in args:  # as it is in truth, whatever links and dots it is written with
+        facts["path"] = os.path.relpath(os.path.realpath(root / as_text(args["path"])), os.path.realpath(root))
+    if "collection" in args:
+        facts["collection"] = as_text(args["collection"])
+    if isinstance(action, RunCommand):
+        facts |= {
+            "program": programs(as_text(action.command)),
+            "network": action.network,
+            "raw": action.raw,
+            "sandbox": action.sandbox or level,
+        }
+    return facts
+
+
+def programs(command: str) -> list[str]:
+    """The programs that a text of the shell starts, as far as it can be read; otherwise `?`."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[str] = []
+    begins = True
+    try:
+        for word in lexer:
+            if word and set(word) <= set("();<>|&"):
+                begins = begins if set(word) <= set("<>") else True
+                continue
+            if begins and "=" in word.split("/", 1)[0] and not word.startswith("="):
+                continue  # a variable of the environment
+            if begins and word in (
+                "then",
+                "do",
+                "else",
+                "!",
+                "{",
+                "time",
+                "exec",
+                "command",
+                "env",
+                "nice",
+                "nohup",
+            ):
+                continue
+            if begins:
+                found.append(PurePosixPath(word).name or "?")
+                begins = False
+            if "$(" in word or "`" in word:
+                found.append("?")
+    except ValueError:
+        found.append("?")
+    return found
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """The rules of a file; none if there is no file.
+
+    Raises:
+        ConfigError: It cannot be read, or says something that is no rule.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the rules in {path} cannot be read: {error}", hint="it is a file of TOML") from None
+    extra = sorted(set(data) - {"rule"})
+    if extra:
+        raise ConfigError(f"{path}: `{extra[0]}` is unknown", hint="rules are written [[rule]]")
+    return tuple(_rule(one, f"{path}: rule {number}") for number, one in enumerate(data.get("rule", []), 1))
+
+
+def _rule(data: Mapping[str, Any], where: str) -> Rule:
+    decision = data.get("decision")
+    if decision not in ("allow", "ask", "deny"):
+        raise ConfigError(f"{where}: the decision is {decision!r}", hint="it is allow, ask or deny")
+    facts: dict[str, tuple[str, ...] | bool] = {}
+    for name, value in data.items():
+        if name in ("decision", "why"):
+            continue
+        if name not in _FACTS:
+            raise ConfigError(f"{where}: `{name}` is no fact", hint=f"the facts are {', '.join(_FACTS)}")
+        if name in ("network", "raw"):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{where}: `{name}` is {value!r}", hint="it is true or false")
+            facts[name] = value
+            continue
+        patterns = value if isinstance(value, list) else [value]
+        if not patterns or not all(isinstance(one, str) for one in patterns):
+            raise ConfigError(f"{where}: `{name}` is {value!r}", hint="it is a pattern, or a list of patterns")
+        facts[name] = tuple(patterns)
+    return Rule(decision, facts, str(data.get("why", "")))
+
+
+def _path(path: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns fits all of a path; `**` is any number of folders."""
+    return any(_parts_fit(PurePosixPath(path).parts, PurePosixPath(one).parts) for one in patterns)
+
+
+def _parts_fit(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_parts_fit(parts[skip:], pattern[1:]) for skip in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _parts_fit(parts[1:], pattern[1:])

@@ -1,0 +1,284 @@
+"""Runs: started, gone on with after whatever ended them, told again from their journal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from quanta_tissu import __version__
+from quanta_tissu.errors import JournalError, TissLangError, TissuError
+from quanta_tissu.tisslang.engine.conductor import Cancelled, Conductor, Diverged, Paused, Performer, Watcher, Way
+from quanta_tissu.tisslang.engine.failure import Failure
+from quanta_tissu.tisslang.engine.people import Nobody, Person, Question
+from quanta_tissu.tisslang.engine.program import Program, thaw
+from quanta_tissu.tisslang.engine.rules import Rule
+from quanta_tissu.tisslang.engine.scope import Scope
+from quanta_tissu.tisslang.engine.values import Value
+from quanta_tissu.tisslang.journal.journal import Journal
+from quanta_tissu.tisslang.journal.redaction import Redactor
+
+Status = Literal["done", "failed", "paused", "broken"]
+
+RUNS = Path(".tissu", "runs")
+"""Where the runs of a project are, seen from its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a run is made; kept with it, so that it goes on in the same way.
+
+    Attributes:
+        sandbox: How commands are kept in where the script says nothing.
+        network: Whether commands may use the network without a directive.
+        models: Models by the names that `@model` gives them; that of the empty name is asked by default.
+        database: The file or address of the database.
+        environment: Variables of the environment that commands see.
+        secrets: Names of secrets that commands see in their environment.
+        prices: What a million tokens of a prompt and of an answer cost.
+    """
+
+    sandbox: str
+    network: bool = False
+    models: Mapping[str, str] = field(default_factory=dict)
+    database: str = ""
+    environment: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    prices: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended, for now.
+
+    Attributes:
+        run: Its name.
+        folder: Where its journal is.
+        status: "done"; "failed": the script failed; "paused": a person is needed; "broken": it cannot go on, for a
+            reason that is not in the script.
+        failure: Why it failed.
+        question: What is to be answered.
+        error: Why it cannot go on.
+        variables: What was known at its end.
+        divergences: Where an edited script left what was recorded.
+    """
+
+    run: str
+    folder: Path
+    status: Status
+    failure: Failure | None = None
+    question: Question | None = None
+    error: TissuError | None = None
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    divergences: tuple[Diverged, ...] = ()
+
+
+Doer = Callable[[Journal, Options], Performer]
+"""Makes what does the effects of a run."""
+
+
+def new_name() -> str:
+    """The name of a new run; names are in the order of time."""
+    return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def start(
+    program: Program,
+    root: Path,
+    options: Options,
+    *,
+    doer: Doer,
+    person: Person,
+    watcher: Watcher,
+    rules: Sequence[Rule] = (),
+    redactor: Redactor | None = None,
+    name: str | None = None,
+) -> Ending:
+    """Run a script.
+
+    Args:
+        program: It; without errors.
+        root: The project's folder.
+        options: How.
+        doer: Makes what does effects.
+        person: Answers questions.
+        watcher: Is told what happens.
+        rules: What may be done without asking.
+        redactor: Hides secrets in all that is kept.
+        name: The run's name; by default a new one.
+
+    Raises:
+        JournalError: Its journal cannot be written.
+    """
+    folder = root / RUNS / (name or new_name())
+    journal = Journal.create(
+        folder,
+        redactor=redactor,
+        script=program.main.source.name,
+        title=program.title,
+        sources=program.sources(),
+        root=str(root.resolve()),
+        options=asdict(options),
+        engine=__version__,
+        by=_user(),
+    )
+    with journal:
+        return _go(journal, program, options, doer(journal, options), person, watcher, rules)
+
+
+def resume(
+    folder: Path,
+    *,
+    doer: Doer,
+    person: Person,
+    watcher: Watcher,
+    rules: Sequence[Rule] = (),
+    redactor: Redactor | None = None,
+    edited: Program | None = None,
+) -> Ending:
+    """Go on with a run: what is recorded is not done again.
+
+    Args:
+        folder: The run's folder.
+        doer: Makes what does effects.
+        person: Answers questions.
+        watcher: Is told what happens.
+        rules: What may be done without asking.
+        redactor: Hides secrets in all that is kept.
+        edited: Another version of the script; what is recorded counts up to where it wants something else.
+
+    Raises:
+        JournalError: There is no such run, another process has it, it was changed, or it is over.
+    """
+    with Journal.open(folder, redactor=redactor) as journal:
+        first = journal.expanded(journal.records[0])
+        ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
+        if ended is not None and ended.fields.get("status") == "done" and edited is None:
+            raise JournalError(
+                f"the run {folder.name} is done",
+                hint=f"tissu replay {folder.name} shows it; tissu run starts another",
+            )
+        program = edited or thaw(first["sources"])
+        options = _options(first["options"])
+        more = {} if edited is None else {"script": edited.main.source.name, "sources": edited.sources()}
+        journal.append("run.resume", durable=True, by=_user(), engine=__version__, **more)
+        return _go(journal, program, options, doer(journal, options), person, watcher, rules)
+
+
+def replay(folder: Path, *, watcher: Watcher) -> Ending:
+    """Tell a run again from its journal; nothing is done and nothing is written.
+
+    Raises:
+        JournalError: There is no such run, or it was changed.
+        TissLangError: The script does not do what is recorded.
+    """
+    with Journal.open(folder) as journal:
+        program = thaw(_sources(journal))
+        options = _options(journal.expanded(journal.records[0])["options"])
+        conductor = Conductor(journal, None, Nobody(), watcher)
+        ending = _conducted(conductor, program, options, journal)
+    recorded = next((one for one in reversed(journal.records) if one.kind == "run.end"), None)
+    if recorded is not None and ending.status != "broken":
+        said = journal.expanded(recorded)
+        if said["status"] != ending.status or said["variables"] != ending.variables:
+            raise TissLangError(
+                f"the replay of {folder.name} ends otherwise than the run: {ending.status}, not {said['status']}",
+                hint="was it made by another version of the engine?",
+            )
+    return ending
+
+
+def read_options(folder: Path) -> Options:
+    """How a run was made.
+
+    Raises:
+        JournalError: There is no such run.
+    """
+    with Journal.open(folder) as journal:
+        return _options(journal.expanded(journal.records[0])["options"])
+
+
+def _sources(journal: Journal) -> Mapping[str, str]:
+    """The script as it was last gone on with."""
+    found: Mapping[str, str] = {}
+    for record in journal.records:
+        if record.kind in ("run.start", "run.resume"):
+            found = journal.expanded(record).get("sources", found)
+    return found
+
+
+def _options(data: Mapping[str, Any]) -> Options:
+    lists = {name: tuple(data[name]) for name in ("environment", "secrets", "prices")}
+    return Options(**{**data, **lists})
+
+
+def _go(
+    journal: Journal,
+    program: Program,
+    options: Options,
+    performer: Performer,
+    person: Person,
+    watcher: Watcher,
+    rules: Sequence[Rule],
+) -> Ending:
+    conductor = Conductor(journal, performer, person, watcher, rules)
+    try:
+        ending = _conducted(conductor, program, options, journal)
+    except KeyboardInterrupt:
+        journal.append("run.end", durable=True, status="broken", reason="interrupted", variables={})
+        raise
+    reason: dict[str, Any] = {}
+    if ending.failure is not None:
+        one = ending.failure
+        journal.append("diagnostic", **one.value(), span=list(one.site.span))
+        reason["reason"] = one.diagnostic.message
+    elif ending.question is not None:
+        reason["reason"] = ending.question.title
+    elif ending.error is not None:
+        reason["reason"] = ending.error.message
+    journal.append("run.end", durable=True, status=ending.status, variables=dict(ending.variables), **reason)
+    return ending
+
+
+def _conducted(conductor: Conductor, program: Program, options: Options, journal: Journal) -> Ending:
+    interpreter = program.interpreter()
+    about: dict[str, Any] = {"run": journal.folder.name, "folder": journal.folder}
+    try:
+        scope = conductor.conduct(interpreter.run(), Way())
+    except Failure as failure:
+        return Ending(status="failed", failure=failure, divergences=tuple(conductor.divergences), **about)
+    except Paused as paused:
+        return Ending(status="paused", question=paused.question, divergences=tuple(conductor.divergences), **about)
+    except Cancelled:
+        error = TissLangError("the run was interrupted", hint=f"tissu resume {journal.folder.name}")
+        return Ending(status="broken", error=error, **about)
+    except Diverged as diverged:
+        return Ending(status="broken", error=_replayed_so_far(diverged, journal), **about)
+    except TissuError as error:
+        return Ending(status="broken", error=error, divergences=tuple(conductor.divergences), **about)
+    assert isinstance(scope, Scope)
+    variables = {name: journal.redactor.value(one.value) for name, one in scope.variables.items()}
+    return Ending(status="done", variables=variables, divergences=tuple(conductor.divergences), **about)
+
+
+def _replayed_so_far(diverged: Diverged, journal: Journal) -> TissLangError:
+    """What to say when a replay comes to where nothing more is recorded."""
+    place = f"{diverged.effect.site.source.name}:{diverged.effect.site.line}"
+    if diverged.earlier is None:
+        return TissLangError(
+            f"the record ends before {diverged.effect.action.op} in {place}",
+            hint=f"the run goes on with tissu resume {journal.folder.name}",
+        )
+    return TissLangError(f"the script wants another {diverged.effect.action.op} in {place} than what is recorded")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
