@@ -18,7 +18,19 @@ MODULES = {
     "prompt-toolkit": "prompt_toolkit",
 }
 ON_REQUEST = {
-    *("fastapi", "matplotlib", "psycopg", "pypdf", "safetensors", "starlette", "torch", "transformers", "uvicorn")
+    *(
+        "fastapi",
+        "lsprotocol",
+        "matplotlib",
+        "psycopg",
+        "pygls",
+        "pypdf",
+        "safetensors",
+        "starlette",
+        "torch",
+        "transformers",
+        "uvicorn",
+    )
 }
 
 

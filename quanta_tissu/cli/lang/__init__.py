@@ -7,6 +7,7 @@ import click
 from quanta_tissu.cli.lang.check import command as check_command
 from quanta_tissu.cli.lang.explain import command as explain_command
 from quanta_tissu.cli.lang.fmt import command as fmt_command
+from quanta_tissu.cli.lang.lsp import command as lsp_command
 
 
 @click.group("lang")
@@ -23,5 +24,5 @@ def command() -> None:
     """
 
 
-for _command in (check_command, explain_command, fmt_command):
+for _command in (check_command, explain_command, fmt_command, lsp_command):
     command.add_command(_command)

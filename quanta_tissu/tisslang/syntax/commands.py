@@ -18,7 +18,7 @@ from quanta_tissu.tisslang.syntax.shapes import (
     Values,
     Word,
 )
-from quanta_tissu.tisslang.syntax.words import BUDGETS
+from quanta_tissu.tisslang.syntax.words import BUDGETS, PROVIDED
 
 _FILE = frozenset({Inside.FILE})
 _TASK = frozenset({Inside.FILE, Inside.STEPS})
@@ -364,5 +364,5 @@ OPERATORS = frozenset({"AND", "OR", "NOT", "CONTAINS", "MATCHES", "IS_EMPTY", "E
 
 CONSTANTS = {"true": True, "false": False, "null": None}
 
-RESERVED = frozenset(BY_KEYWORD) | CLAUSES | OPERATORS | frozenset(CONSTANTS) | {"LAST_RUN", "COST"}
+RESERVED = frozenset(BY_KEYWORD) | CLAUSES | OPERATORS | frozenset(CONSTANTS) | PROVIDED
 """What no variable may be called."""

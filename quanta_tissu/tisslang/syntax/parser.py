@@ -121,7 +121,7 @@ class _Parser:
             reader.skip_lines()
             token = reader.token
             if token.kind is TokenKind.END:
-                reader.offers.append(inside)
+                reader.offer_statement(inside)
                 return tuple(found)
             if self._guess and self._block_seems_over(token):
                 return tuple(found)
@@ -197,8 +197,8 @@ class _Parser:
                 value = Name(word.text, word.span)
         elif not reader.at_line_end() and not reader.is_sign("}"):
             value = self._expressions.expression(f"the value of `{token.text}`")
-        elif reader.token.kind is TokenKind.END:
-            reader.offers.append(Wanted(Want.SETTING, name.text))
+        else:
+            reader.offer(Wanted(Want.SETTING, name.text))
         span = token.span if value is None else token.span.to(value.span)
         return Directive(span=span, keyword=token.span, name=name, value=value)
 
@@ -217,6 +217,8 @@ class _Parser:
     def _recover(self, node: Node, spec: Command | None, inside: Inside) -> None:
         """Go on after a statement that cannot be read: at its block, if it opens one, else at the next line."""
         reader = self._reader
+        if reader.number > node.first and reader.previous.kind is TokenKind.NEWLINE and reader.starts_command():
+            return  # an expression that went on beyond its line has run into the next statement
         opens = False
         while not reader.at_line_end():
             if reader.is_sign("{"):
@@ -297,7 +299,7 @@ class _Parser:
                 count = reader.beyond_lines() if next_line else 0
                 if (token := reader.ahead(count)).text != text:
                     if token.kind is TokenKind.END:
-                        reader.offers.append(parts[0])
+                        reader.offer(parts[0], count)
                     return False
                 second = parts[1] if len(parts) > 1 else None
                 return not isinstance(second, Word) or reader.ahead(count + 1).text == second.text
@@ -308,8 +310,7 @@ class _Parser:
             case Title():
                 return reader.token.kind is TokenKind.STRING
             case _:
-                if reader.token.kind is TokenKind.END:
-                    reader.offers.append(Wanted(Want.VALUE))
+                reader.offer(Wanted(Want.VALUE))
                 return self._expressions.starts() and not reader.is_sign("{")
 
     def _word(self, part: Word, text: str) -> None:

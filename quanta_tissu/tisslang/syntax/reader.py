@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from quanta_tissu.tisslang.source import SourceFile, Span
+from quanta_tissu.tisslang.syntax.commands import BY_KEYWORD
 from quanta_tissu.tisslang.syntax.lexer import lex
 from quanta_tissu.tisslang.syntax.offers import Offer
+from quanta_tissu.tisslang.syntax.shapes import Inside
 from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
 
 MOST_DEPTH = 100
@@ -41,6 +43,7 @@ class Reader:
         self._meaning = [self.tokens[number] for number in self._numbers]
         self.heredocs = lexed.heredocs
         self.offers: list[Offer] = []
+        self._settled = False  # whether all is said that may come at the end
         self._at = 0
         self.token = self._meaning[0]
 
@@ -85,6 +88,10 @@ class Reader:
         """Whether the next one is a certain word."""
         return self.token.kind is TokenKind.WORD and self.token.text == text
 
+    def starts_command(self) -> bool:
+        """Whether the next one is the first word of a command."""
+        return self.token.kind is TokenKind.WORD and self.token.text in BY_KEYWORD
+
     def is_sign(self, text: str) -> bool:
         """Whether the next one is a certain symbol; nothing but a symbol has its text."""
         return self.token.text == text
@@ -94,10 +101,16 @@ class Reader:
         while not self.at_line_end():
             self.take()
 
-    def offer(self, what: Offer) -> None:
-        """Note what may come here, if the script ends here."""
-        if self.token.kind is TokenKind.END:
+    def offer(self, what: Offer, ahead: int = 0) -> None:
+        """Note what may come here or some tokens ahead, if the script ends there and nothing must come before."""
+        if self.ahead(ahead).kind is TokenKind.END and not self._settled:
             self.offers.append(what)
+
+    def offer_statement(self, inside: Inside) -> None:
+        """Note that a statement may start here, if the script ends here, and in a line or block that is new."""
+        if self.previous.kind is TokenKind.NEWLINE or self.previous.text == "{" or not self._at:
+            self.offer(inside)
+        self._settled = True
 
     def skip_lines(self) -> None:
         """Go over ends of lines."""
@@ -152,6 +165,8 @@ class Reader:
         """Note that something else should stand here."""
         if self.token.kind is TokenKind.UNKNOWN:
             return Unreadable()  # the lexer has said so
+        if self.token.kind is TokenKind.END:
+            self._settled = True
         found = "the line ends" if self.at_line_end() else f"found `{self.token.text.strip()}`"
         self.say("E008", f"expected {what}, but {found}", self.here(), others=others, help=help, edits=edits)
         return Unreadable()

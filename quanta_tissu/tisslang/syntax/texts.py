@@ -177,3 +177,24 @@ def _escape(found: re.Match[str], start: int, diagnostics: list[Diagnostic]) -> 
         )
     )
     return found.group()
+
+
+def marks(text: str, *, escapes: bool) -> Iterator[tuple[str, int, int]]:
+    """What stands for something else in the characters of a text: for those who colour them.
+
+    Args:
+        text: The characters.
+        escapes: Whether backslashes mean something, as in strings.
+
+    Yields:
+        `hole` or `escape`, where it starts and ends.
+    """
+    at = 0
+    mark = _MARK if escapes else _HEREDOC_MARK
+    while (found := mark.search(text, at)) is not None:
+        hole = _HOLE.match(text, found.start()) if found.group() == "{{" else None
+        if hole is not None:
+            yield "hole", hole.start(), hole.end()
+        elif found.group() != "{{":
+            yield "escape", found.start(), found.end()
+        at = (hole or found).end()

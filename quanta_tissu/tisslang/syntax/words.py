@@ -67,5 +67,8 @@ LAST_RUN = {
     "EXECUTION_TIME": "how many seconds it took",
 }
 
+PROVIDED = frozenset({"LAST_RUN", "COST"})
+"""Variables that nobody sets."""
+
 VERSION = "1.0"
 """The version of the language."""
