@@ -158,13 +158,13 @@ def remove(parent: int, name: str) -> None:
         OSError: Something cannot be removed; the rest is gone.
     """
     try:
-        top = _accessible(parent, name)
+        top = accessible(parent, name)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
         while folders := _empty(top, top):
             for folder in folders:
-                inner = _accessible(top, folder)
+                inner = accessible(top, folder)
                 try:
                     _empty(inner, top)
                 finally:
@@ -184,12 +184,12 @@ def _empty(folder: int, top: int) -> list[str]:
         elif folder == top:
             folders.append(name)
         else:
-            os.close(_accessible(folder, name))  # a folder that may not be written may not be moved
+            os.close(accessible(folder, name))  # a folder that may not be written may not be moved
             os.rename(name, f"{secrets.token_hex(16)}.removed", src_dir_fd=folder, dst_dir_fd=top)
     return folders
 
 
-def _accessible(parent: int, name: str) -> int:
+def accessible(parent: int, name: str) -> int:
     """The descriptor of a folder, for reading, after its owner may do everything in it."""
     held = os.open(name, beneath.HOLD | os.O_NOFOLLOW, dir_fd=parent)
     try:
