@@ -108,6 +108,7 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.choices = 0  # CASE and COALESCE around what is being made
 
     def pick(self, items):
         return self.random.choice(items)
@@ -179,7 +180,6 @@ class Maker:
     def statement(self) -> tuple[str, list]:
         """A query and its parameters."""
         self.parameters: list = []
-        self.choices = 0  # CASE and COALESCE around what is being made
         if self.chance(0.12):
             text = self.union()
         elif self.chance(0.2):
