@@ -6,6 +6,8 @@ without a traceback; anything else that escapes is a bug of ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TissuError(Exception):
     """Base of every error that a user's input or environment can cause.
@@ -82,6 +84,35 @@ class CommitRefusedError(SandboxError):
 
 class ModelError(TissLangError):
     """A language model cannot be opened, reached or made to answer in the form that was asked for."""
+
+
+class ModelCancelledError(ModelError):
+    """The answer of a model is not wanted any more; what had been spent by then is told as far as it is known.
+
+    Args:
+        message: What was given up.
+        prompt_tokens: Tokens of the prompt that were read.
+        completion_tokens: Tokens that were written.
+    """
+
+    def __init__(self, message: str, *, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+
+
+class AnswerFormError(ModelError):
+    """A model did not answer in the form that was asked for, however often it was asked.
+
+    Args:
+        message: What is wrong with its last answer.
+        replies: All its answers, with what they cost.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, *, replies: tuple[Any, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.replies = replies
 
 
 class JournalError(TissLangError):

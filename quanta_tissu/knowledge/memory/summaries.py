@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from quanta_tissu.endpoint import Endpoint
 from quanta_tissu.errors import ConfigError, GenerationError
 from quanta_tissu.knowledge.answering import expressible, split_sentences
 from quanta_tissu.knowledge.embedders import FUNCTION_WORDS, count_words
-from quanta_tissu.knowledge.endpoint import Endpoint
 from quanta_tissu.knowledge.passages import Measure
 
 if TYPE_CHECKING:

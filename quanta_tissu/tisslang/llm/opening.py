@@ -1,0 +1,106 @@
+"""Models by name, as scripts and people write them.
+
+runs/demo/best                       the folder of a TissLM checkpoint
+http://localhost:11434/v1#qwen3      a model of a server that speaks OpenAI's interface
+mock:answers.yaml                    answers from a file (mock.py)
+cassette:calls.jsonl                 answers that were recorded (cassette.py)
+cassette:calls.jsonl=runs/demo/best  asks the model behind the `=`, and records it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from quanta_tissu.errors import ModelError, TissuError
+from quanta_tissu.tisslang.llm.openai import EndpointModel, Price
+from quanta_tissu.tisslang.llm.protocol import LanguageModel
+
+FORMS = "a checkpoint's folder, https://…/v1#MODEL, mock:FILE, cassette:FILE or cassette:FILE=MODEL"
+
+KEY_PREFIX = "TISSU_KEY_"
+"""Before the name of a server in the environment: TISSU_KEY_API_EXAMPLE_COM is the key of api.example.com."""
+
+_KNOWN_KEYS = {
+    "api.openai.com": "OPENAI_API_KEY",
+    "api.mistral.ai": "MISTRAL_API_KEY",
+    "api.groq.com": "GROQ_API_KEY",
+    "api.together.xyz": "TOGETHER_API_KEY",
+    "api.deepseek.com": "DEEPSEEK_API_KEY",
+    "openrouter.ai": "OPENROUTER_API_KEY",
+}
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def open_model(
+    spec: str,
+    *,
+    base: Path | None = None,
+    key: str | None = None,
+    price: Price | None = None,
+    timeout: float = 120.0,
+    engine: str | None = None,
+) -> LanguageModel:
+    """The model of a name.
+
+    Args:
+        spec: The name; see the head of this file.
+        base: The folder that paths are relative to; None: the current one.
+        key: The API key of a server; None: from the environment, see `key_of`.
+        price: What tokens of a server cost.
+        timeout: Seconds to wait for a server's sign of life.
+        engine: What runs a checkpoint: "fast", "reference" or "torch"; None: the current engine.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be opened.
+    """
+    folder = Path() if base is None else base
+    if spec.startswith(("http://", "https://")):
+        url, _, model = spec.partition("#")
+        if not model:
+            raise ModelError(f"{spec} names no model", hint=f"put its name behind the address: {url}#MODEL")
+        return EndpointModel(url, model, key=key or key_of(url), price=price, timeout=timeout)
+    kind, colon, rest = spec.partition(":")
+    if colon and not rest:
+        raise ModelError(f"{spec!r} names no file", hint=f"models are {FORMS}")
+    if kind == "mock" and colon:
+        from quanta_tissu.tisslang.llm.mock import MockModel
+
+        return MockModel.load(folder / rest)
+    if kind == "cassette" and colon:
+        from quanta_tissu.tisslang.llm.cassette import CassettePlayer, CassetteRecorder
+
+        path, equals, inner = rest.partition("=")
+        if not equals:
+            return CassettePlayer(folder / path)
+        asked = open_model(inner, base=base, key=key, price=price, timeout=timeout, engine=engine)
+        return CassetteRecorder(folder / path, asked)
+    return _checkpoint(spec, folder, engine)
+
+
+def key_of(url: str) -> str | None:
+    """The API key of a server, from the environment.
+
+    A key belongs to a server, so that no script can have it sent to another one: `TISSU_KEY_` and the server's
+    name in capitals, `_` for a dot and `__` for a hyphen; or, of some services, the variable that all clients use.
+    """
+    host = (urlsplit(url).hostname or "").lower()
+    if not _HOST.fullmatch(host):  # an underscore, for one, would name another server's variable
+        return None
+    own = os.environ.get(KEY_PREFIX + host.replace("-", "__").replace(".", "_").upper())
+    return own or os.environ.get(_KNOWN_KEYS.get(host, "")) or None
+
+
+def _checkpoint(spec: str, folder: Path, engine: str | None) -> LanguageModel:
+    path = folder / spec
+    if not path.is_dir():
+        raise ModelError(f"there is no model {spec!r}", hint=f"models are {FORMS}")
+    from quanta_tissu.tisslang.llm.checkpoint import CheckpointModel
+    from quanta_tissu.tisslm.language_model import LanguageModel as TissLM
+
+    try:
+        return CheckpointModel(TissLM.load(path, engine), spec)
+    except TissuError as error:
+        raise ModelError(f"{spec} cannot be opened: {error.message}", hint=error.hint) from None
