@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Let a model act": {
         "lang": ("lang", "Check, format and explain scripts of TissLang (.tiss)."),
         "runs": ("runs.runs", "List the runs of a project, the latest last."),
+        "report": ("runs.report", "Make a page of a run that people read: one file, without scripts."),
         "audit": ("runs.audit", "Prove that records of runs are what was written."),
         "secret": ("runs.secret", "Keep passwords and keys that runs use and never record."),
     },

@@ -1,0 +1,54 @@
+"""`tissu report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quanta_tissu.cli.runs.shared import project_folder, project_option
+
+
+@click.command("report")
+@click.argument("name", metavar="RUN", default="last")
+@project_option
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Where to write it; - is standard output.  [default: RUN.html]",
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Compare with the ends of journals that were noted here (tissu audit --note).",
+)
+def command(name: str, project: Path | None, out: Path | None, anchors: Path | None) -> None:
+    """Make a page of a run that people read: one file, without scripts.
+
+    It shows what was asked and done, in which order and for how long, with commands and what they wrote,
+    differences of files, prompts and answers, what people were asked and said, budgets, assertions, and if the
+    record is whole. It needs nothing from elsewhere, follows the light or dark of the reader, and can be printed.
+    Without a RUN it is of the last one.
+
+    \b
+    Examples:
+      tissu report
+      tissu report 20261122-2345 --out review.html
+    """
+    from quanta_tissu.errors import JournalError
+    from quanta_tissu.tisslang.journal.runs import find_run
+    from quanta_tissu.tisslang.report.page import is_report, report
+
+    folder = find_run(name, project_folder(project))
+    page = report(folder, anchors=anchors)
+    if out is not None and str(out) == "-":
+        click.echo(page, nl=False)
+        return
+    out = out or Path(f"{folder.name}.html")
+    if out.exists() and not is_report(out):
+        raise JournalError(f"{out} exists and is no report; it will not be replaced", hint="name another file")
+    out.write_text(page, encoding="utf-8", errors="replace")
+    click.echo(str(out))
