@@ -21,9 +21,11 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
+
+import orjson
 
 from quanta_tissu.errors import InvalidDocumentError
 
@@ -60,17 +62,8 @@ def encode(document: Mapping[str, Value]) -> str:
 
 def decode(text: str) -> dict[str, Value]:
     """The document of a canonical text."""
-    if '{"$' in text:
-        found: dict[str, Value] = json.loads(text, object_hook=_revive)
-        return found
-    plain_document: dict[str, Value] = json.loads(text)
-    return plain_document
-
-
-def decode_many(texts: Sequence[str]) -> list[dict[str, Value]]:
-    """The documents of canonical texts, in less time than one by one."""
-    joined = f"[{','.join(texts)}]"
-    found: list[dict[str, Value]] = json.loads(joined, object_hook=_revive if '{"$' in joined else None)
+    tagged = "$" in text and '{"$' in text  # one character is found sooner than three
+    found: dict[str, Value] = json.loads(text, object_hook=_revive) if tagged else orjson.loads(text)
     return found
 
 

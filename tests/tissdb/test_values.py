@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quanta_tissu.errors import InvalidDocumentError
-from quanta_tissu.tissdb.values import MAX_BYTES, MAX_DEPTH, decode, decode_json, decode_many, encode, tagged_text
+from quanta_tissu.tissdb.values import MAX_BYTES, MAX_DEPTH, decode, decode_json, encode, tagged_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 SCALARS = (
@@ -39,12 +39,6 @@ def test_a_document_comes_back_as_it_was(document):
     assert decode(text) == document
     assert decode_json(text) == document
     assert encode(decode(text)) == text
-
-
-@given(st.lists(DOCUMENTS, max_size=4))
-def test_many_documents_are_read_as_one_by_one(documents):
-    texts = [encode(document) for document in documents]
-    assert [encode(one) for one in decode_many(texts)] == texts
 
 
 @given(st.dictionaries(KEYS, SCALARS, min_size=2))

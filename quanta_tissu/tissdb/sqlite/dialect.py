@@ -60,7 +60,10 @@ class SqliteDialect:
     def create_value_index(
         self, index: str, table: str, paths: Sequence[Sequence[str | int]], unique: bool
     ) -> str:
-        """As `Dialect`; a unique index also holds the kind of each value, or `true` would be equal to 1."""
+        """As `Dialect`; a unique index also holds the kind of each value, or `true` would be equal to 1.
+
+        Another one holds when documents expire, so that finding their rows need not look at the rows.
+        """
         columns = [f"json_extract(doc, {path_literal(path)})" for path in paths]
         if unique:
             columns += [
@@ -68,6 +71,8 @@ class SqliteDialect:
                 f"WHEN 'text' THEN 's' WHEN 'array' THEN 'a' WHEN 'object' THEN 'o' ELSE 'b' END"
                 for path in paths
             ]
+        else:
+            columns.append("expires")
         return f"CREATE {'UNIQUE ' if unique else ''}INDEX {index} ON {table} ({', '.join(columns)})"
 
     def has_tables(self, connection: Connection, name: str | None = None) -> bool:

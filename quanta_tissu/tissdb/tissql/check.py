@@ -94,6 +94,13 @@ def columns_of(query: ir.Query) -> list[str]:
     return [column.name for column in query.columns]
 
 
+def star_of(query: ir.Query) -> int | None:
+    """The place of `*` among its columns."""
+    if isinstance(query, ir.Union):
+        return None
+    return next((place for place, column in enumerate(query.columns) if column.value is None), None)
+
+
 def walk(value: Any) -> Iterator[Any]:
     """A thing of ours and every other one in it, in the order in which they stand."""
     pending = [value]
@@ -104,15 +111,15 @@ def walk(value: Any) -> Iterator[Any]:
             pending += one[::-1]
         else:
             kind: type = type(one)
-            pending += [getattr(one, name) for name in _inner(kind)]
+            pending += [getattr(one, name) for name in reversed(parts_of(kind))]
 
 
 @cache
-def _inner(kind: type) -> tuple[str, ...]:
-    """The fields, last first, in which there may be more than text and numbers."""
+def parts_of(kind: type) -> tuple[str, ...]:
+    """The fields of a thing of ours in which there may be more than text and numbers."""
     if not is_dataclass(kind):
         return ()
-    return tuple(one.name for one in reversed(fields(kind)) if one.type not in ("Span", "str", "int", "bool"))
+    return tuple(one.name for one in fields(kind) if one.type not in ("Span", "str", "int", "bool"))
 
 
 def legs_of(condition: ir.Condition | None) -> list[ir.Match | ir.Near]:

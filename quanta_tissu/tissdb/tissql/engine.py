@@ -33,6 +33,8 @@ class Lowered:
         shown: SQL of its JSON text, where that is cheaper than rank and payload.
         raw: SQL of it as the engine's own JSON, where there is such a thing.
         present: It is known not to be null.
+        after: SQL that says of a value that compares with one of a kind whether it is of this kind, where that is
+            less to ask than `guard`.
     """
 
     kind: int | None
@@ -42,6 +44,11 @@ class Lowered:
     shown: str | None = None
     raw: str | None = None
     present: bool = False
+    after: Callable[[int], str] | None = None
+
+    def compared(self, kind: int) -> str:
+        """SQL that says whether it is of a kind, once its payload has compared with one of this kind."""
+        return (self.after or self.guard)(kind)
 
 
 def known(kind: int, present: str, payload: tuple[str, ...]) -> Lowered:
@@ -95,8 +102,8 @@ class Engine(Protocol):
     def constant(self, number: str, kind: int) -> Lowered:
         """The constant of a slot."""
 
-    def field(self, alias: str, path: Path) -> Lowered:
-        """What stands at a path."""
+    def field(self, alias: str, path: Path, indexed: bool) -> Lowered:
+        """What stands at a path, of which there may be an index."""
 
     def exists(self, alias: str, path: Path) -> str:
         """Whether there is something."""
@@ -178,4 +185,4 @@ def comparison(engine: Engine, operator: str, left: Lowered, right: Lowered) -> 
     kind, loose = (right.kind, left) if left.kind is None else (left.kind, right)
     if kind is None or kind not in meaning.COMPARED:
         return FALSE
-    return f"({engine.compare(operator, left, right)} AND {loose.guard(kind)})"
+    return f"({engine.compare(operator, left, right)} AND {loose.compared(kind)})"

@@ -10,11 +10,11 @@ from typing import Any
 from quanta_tissu.errors import QueryError
 from quanta_tissu.tissdb import meaning
 from quanta_tissu.tissdb.backend import Dialect, Row
-from quanta_tissu.tissdb.definitions import CollectionInfo
+from quanta_tissu.tissdb.definitions import CollectionInfo, Path
 from quanta_tissu.tissdb.tissql import ir
-from quanta_tissu.tissdb.tissql.check import legs_of, walk
+from quanta_tissu.tissdb.tissql.check import legs_of, parts_of, walk
 from quanta_tissu.tissdb.tissql.engine import FALSE, MOMENT, TRUE, Engine, Lowered, chosen, comparison, slot
-from quanta_tissu.tissdb.values import Value, decode, decode_many
+from quanta_tissu.tissdb.values import Value, decode
 
 Kinds = int | tuple[int, ...]
 """The kind of a constant, or of each of the values that a parameter of IN holds."""
@@ -38,31 +38,27 @@ def constants_of(statement: ir.Statement) -> list[tuple[ir.Expression, bool]]:
     Returns:
         Each with whether it is an item of IN, where a parameter may hold several values.
     """
-    found: dict[tuple[ir.Expression, bool], None] = {}
+    found: list[tuple[ir.Expression, bool]] = []
 
-    def collect(value: Any, item: bool = False) -> None:
+    def collect(value: Any, item: bool = False) -> bool:
+        """Note the constants in a thing; whether all of it has the same value for all rows."""
         if isinstance(value, ir.Match | ir.Near):
-            return
-        if isinstance(value, ir.Expression) and is_constant(value):
-            found[value, item] = None
-        elif isinstance(value, ir.In):
-            collect(value.operand)
-            for one in value.items:
-                collect(one, True)
+            return True
+        first = len(found)
+        if isinstance(value, ir.In):
+            parts = [collect(value.operand), *(collect(one, True) for one in value.items)]
         elif isinstance(value, tuple):
-            for one in value:
-                collect(one)
-        elif hasattr(value, "__dataclass_fields__"):
-            for name in value.__dataclass_fields__:
-                collect(getattr(value, name))
+            parts = [collect(one) for one in value]
+        else:
+            kind: type = type(value)
+            parts = [collect(getattr(value, name)) for name in parts_of(kind)]
+        constant = all(parts) and not isinstance(value, ir.FieldOf | ir.MetaOf | ir.Aggregate | ir.Score)
+        if constant and isinstance(value, ir.Expression):
+            found[first:] = [(value, item)]
+        return constant
 
     collect(statement)
-    return list(found)
-
-
-def is_constant(expression: ir.Expression) -> bool:
-    """Whether an expression has the same value for all rows."""
-    return not any(isinstance(part, ir.FieldOf | ir.MetaOf | ir.Aggregate | ir.Score) for part in walk(expression))
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +82,6 @@ class Plan:
             out.append(read(row[place : place + width]))
             place += width
         return out
-
-    def rows(self, rows: Sequence[Row]) -> list[list[Value]]:
-        """The values of all rows of the result; whole documents, where they are all of it, read together."""
-        if self.readers != ((2, _read_document),):
-            return [self.values(row) for row in rows]
-        documents = decode_many([text for _, text in rows])
-        for document, (id, _) in zip(documents, rows, strict=True):
-            document["_id"] = id
-        return [[document] for document in documents]
 
 
 def _finished(sql: str, readers: Sequence[tuple[int, Callable[[Sequence[Any]], Value]]]) -> Plan:
@@ -134,6 +121,7 @@ class Lowering:
         self._engine, self._dialect, self._find, self._constants = engine, dialect, find, constants
         self.names: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
+        self._indexed: dict[str, set[Path]] = {}
         self._keys: dict[ir.Expression, Lowered] = {}
         self._places: dict[ir.Match | ir.Near, int] = {}
         self._next_place = first
@@ -191,6 +179,11 @@ class Lowering:
     def _enter(self, sources: Sequence[ir.Source]) -> None:
         first = len(self.names)
         self._aliases = {source.alias: f"s{place}" for place, source in enumerate(sources, first)}
+        infos = {source.alias: self._find(source) for source in sources}
+        self._indexed = {
+            alias: {path for index in info.of_kind("value") + info.of_kind("unique") for path in index.paths}
+            for alias, info in infos.items()
+        }
         self.names.update({self._aliases[source.alias]: source.alias for source in sources})
         self._keys = {}
 
@@ -224,7 +217,7 @@ class Lowering:
     ) -> tuple[str, tuple[int, Callable[[Sequence[Any]], Value]]]:
         if column.value is None:
             alias = self._aliases[source.alias]
-            return f"{alias}.id, {self._dialect.json_text(f'{alias}.doc')}", (2, _read_document)
+            return f"{alias}.id, {self._dialect.json_text(f'{alias}.doc')}", (2, read_document)
         value = self.expression(column.value)
         if value.shown is not None:
             return value.shown, (1, _read_json)
@@ -357,7 +350,7 @@ class Lowering:
             return engine.null() if kind == meaning.NULL else engine.constant(str(number), _single(kind))
         match expression:
             case ir.FieldOf(source, path, _):
-                return engine.field(self._aliases[source], path)
+                return engine.field(self._aliases[source], path, path in self._indexed[source])
             case ir.MetaOf(source, name, _):
                 column = f"{self._aliases[source]}.{name.removeprefix('_')}"
                 kind_name = ir.META[name]
@@ -419,7 +412,7 @@ class Lowering:
         if kind != meaning.STRING or value.kind not in (None, meaning.STRING):
             return FALSE
         test = self._engine.like(value.payload, str(number), like.escape, like.negated)
-        return f"({test} AND {value.guard(meaning.STRING)})"
+        return f"({test} AND {value.compared(meaning.STRING)})"
 
     def _in(self, condition: ir.In) -> str:
         """A list for each kind; what is of another kind than all of them is unknown."""
@@ -437,7 +430,7 @@ class Lowering:
         for kind, others in by_kind.items():
             if kind in meaning.COMPARED and value.kind in (None, kind):
                 test = self._engine.among(value, others, condition.negated)
-                tests.append(f"({test} AND {value.guard(kind)})")
+                tests.append(f"({test} AND {value.compared(kind)})")
         if not by_kind:
             return TRUE if condition.negated else FALSE
         return _balanced("OR", tests) if tests else FALSE
@@ -478,5 +471,8 @@ def _read_json(columns: Sequence[Any]) -> Value:
     return decode(text)
 
 
-def _read_document(columns: Sequence[Any]) -> Value:
-    return {"_id": columns[0], **decode(columns[1])}
+def read_document(columns: Sequence[Any]) -> dict[str, Value]:
+    """A document, with its id among its fields."""
+    document = decode(columns[1])
+    document["_id"] = columns[0]
+    return document

@@ -140,7 +140,7 @@ class _StatementReader(ConditionReader):
         nodes = self.limited(tree, tree.expressions)
         if not nodes:
             raise fail(self.text, tree, "nothing is selected", "SELECT * FROM ..., or names of fields")
-        columns = []
+        columns: list[ir.Column] = []
         for node in nodes:
             name = None
             if isinstance(node, exp.Alias):
@@ -148,7 +148,7 @@ class _StatementReader(ConditionReader):
                 name, node = node.alias, node.this
             star = isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star))
             if star:
-                if len(self.sources) > 1 or name is not None:
+                if len(self.sources) > 1 or name is not None or any(one.value is None for one in columns):
                     raise fail(
                         self.text,
                         node,

@@ -101,7 +101,7 @@ class PostgresEngine:
         raw = f"CAST({slot(number, 'j')} AS jsonb)"
         return Lowered(kind, str(kind), payload, lambda asked: f"{kind} = {asked}", raw=raw)
 
-    def field(self, alias: str, path: Path) -> Lowered:
+    def field(self, alias: str, path: Path, indexed: bool) -> Lowered:
         """As `Engine`."""
         at = json_at(f"{alias}.doc", path)
 

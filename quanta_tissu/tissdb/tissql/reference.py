@@ -15,7 +15,7 @@ from quanta_tissu.tissdb import meaning
 from quanta_tissu.tissdb.documents import Document
 from quanta_tissu.tissdb.paths import at_path
 from quanta_tissu.tissdb.tissql import ir
-from quanta_tissu.tissdb.tissql.check import columns_of
+from quanta_tissu.tissdb.tissql.check import columns_of, star_of
 from quanta_tissu.tissdb.values import Value
 
 Row = dict[str, Document | None]
@@ -183,20 +183,20 @@ def _exists(document: Document | None, operand: ir.FieldOf) -> bool:
 
 def run_query(query: ir.Query, documents: Documents, env: Environment) -> list[dict[str, Value]]:
     """The rows of a query, each a dict by the names of its columns; of `*`, by those of the fields."""
-    names = columns_of(query)
+    names, star = columns_of(query), star_of(query)
     rows, order, limits = _rows(query, documents, env)
     rows.sort(key=cmp_to_key(_by([descending for _, descending in order])))
     found = [values for values, _, _ in rows]
     limit, offset = (None if item is None else evaluate(item, env) for item in limits)
     found = found[offset or 0 :][: len(found) if limit is None else limit]
     return [
-        {name: item for key, value in zip(names, values, strict=True) for name, item in _named(key, value)}
+        {
+            name: item
+            for place, (key, value) in enumerate(zip(names, values, strict=True))
+            for name, item in (value.items() if place == star else [(key, value)])
+        }
         for values in found
     ]
-
-
-def _named(key: str, value: Value) -> list[tuple[str, Value]]:
-    return list(value.items()) if key == "*" else [(key, value)]
 
 
 _Sorted = tuple[list[Value], list[Any], list[Any]]

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 
@@ -19,10 +20,10 @@ from quanta_tissu.tissdb.documents import Changes, now
 from quanta_tissu.tissdb.scope import Scope, time_limit
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.tissql import ir
-from quanta_tissu.tissdb.tissql.check import columns_of, legs_of, walk
+from quanta_tissu.tissdb.tissql.check import columns_of, legs_of, star_of, walk
 from quanta_tissu.tissdb.tissql.engine import MOMENT, Engine
 from quanta_tissu.tissdb.tissql.legs import find_near, find_words, without
-from quanta_tissu.tissdb.tissql.lower import Kinds, Lowering, Plan, constants_of
+from quanta_tissu.tissdb.tissql.lower import Kinds, Lowering, Plan, constants_of, read_document
 from quanta_tissu.tissdb.tissql.parameters import Parameters, bound, error_at
 from quanta_tissu.tissdb.tissql.postgres import PostgresEngine
 from quanta_tissu.tissdb.tissql.reference import Environment, evaluate
@@ -281,11 +282,12 @@ class _Run:
         self._check_limits(statement)
         plan, _ = self._plan("query", lambda lowering: lowering.query(statement))
         self._search(statement)
-        rows = plan.rows(self._rows(plan))
-        names = columns_of(statement)
-        if "*" in names:
-            return _with_fields(names, rows)
-        return Result(tuple(names), [tuple(row) for row in rows])
+        rows, names, star = self._rows(plan), columns_of(statement), star_of(statement)
+        if star is None:
+            return Result(tuple(names), [tuple(plan.values(row)) for row in rows])
+        if len(names) == 1:
+            return _of_documents([read_document(row) for row in rows])
+        return _with_fields(names, star, [plan.values(row) for row in rows])
 
     def rows_to_change(self, statement: ir.Update | ir.Delete) -> list[tuple[Any, ...]]:
         """Id, revision, times and text of the documents that UPDATE or DELETE is about."""
@@ -327,7 +329,8 @@ class _Run:
     def _plan(self, kind: str, lower: Any, first: int = 0) -> tuple[Plan, dict[str, str]]:
         dialect = self._connection.dialect
         tables = tuple(info.table for info in self._infos.values())
-        key = (dialect.name, self._prepared.parsed.text, kind, tables, tuple(self._kinds))
+        version = self._catalog.version  # plans know indexes
+        key = (dialect.name, self._prepared.parsed.text, kind, tables, version, tuple(self._kinds))
         found = _plans.get(key)
         if found is None:
             constants = {
@@ -369,6 +372,8 @@ class _Run:
     def _search(self, statement: ir.Query | ir.Update | ir.Delete) -> None:
         """Let MATCH and NEAR find what the plan joins."""
         self._scores = {}
+        if not self._prepared.searches:
+            return
         for part in walk(statement):
             if isinstance(part, ir.Select | ir.Update | ir.Delete):
                 self._search_one(part)
@@ -393,9 +398,16 @@ class _Run:
             self._scores[str(place)] = found
 
 
-def _with_fields(names: Sequence[str], rows: list[list[Value]]) -> Result:
-    """`*` as a column for each field that any of the documents has."""
-    place = names.index("*")
+def _of_documents(documents: list[dict[str, Value]]) -> Result:
+    """`*` alone: a column for each field that any of the documents has."""
+    fields = ("_id", *sorted(set().union(*documents) - {"_id"}))
+    if len(fields) > 1 and all(len(document) == len(fields) for document in documents):
+        return Result(fields, list(map(itemgetter(*fields), documents)))  # all of them have all
+    return Result(fields, [tuple(map(document.get, fields)) for document in documents])
+
+
+def _with_fields(names: Sequence[str], place: int, rows: list[list[Value]]) -> Result:
+    """`*` at a place among other columns."""
     fields = ["_id", *sorted(set().union(*(row[place] for row in rows)) - {"_id"})]
     fields = [name for name in fields if name not in names]
     columns = (*names[:place], *fields, *names[place + 1 :])

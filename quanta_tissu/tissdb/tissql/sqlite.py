@@ -83,8 +83,8 @@ class SqliteEngine:
         place = slot(number, "v")
         return Lowered(kind, str(kind), (place,), lambda asked: f"{kind} = {asked}")
 
-    def field(self, alias: str, path: Path) -> Lowered:
-        """As `Engine`."""
+    def field(self, alias: str, path: Path, indexed: bool) -> Lowered:
+        """As `Engine`; what an index holds mostly settles the kind of a value, so that no document is read."""
         at = path_literal(path)
         kind, payload = f"json_type({alias}.doc, {at})", f"json_extract({alias}.doc, {at})"
         tags = " ".join(f"WHEN '{tag}' THEN {rank}" for rank, tag in _TAGS.items())
@@ -101,7 +101,15 @@ class SqliteEngine:
                 return f"{kind} = 'object' AND substr({payload}, 1, 8) = '{_TAGS[asked]}'"
             return f"{rank} = {asked}"
 
-        return Lowered(None, rank, (payload,), guard, f"{alias}.doc -> {at}")
+        def after(asked: int) -> str:
+            if asked == meaning.NUMBER:  # text comes behind all numbers; true and false are 1 and 0
+                return f"(typeof({payload}) <> 'text' AND ({payload} NOT IN (0, 1) OR {guard(asked)}))"
+            if asked == meaning.STRING:  # what is no string has JSON text, in brackets
+                plain = f"substr({payload}, 1, 1) NOT IN ('[', '{{')"
+                return f"(typeof({payload}) = 'text' AND ({plain} OR {guard(asked)}))"
+            return guard(asked)
+
+        return Lowered(None, rank, (payload,), guard, f"{alias}.doc -> {at}", after=after if indexed else None)
 
     def exists(self, alias: str, path: Path) -> str:
         """As `Engine`."""

@@ -27,7 +27,14 @@ _BEGINNINGS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "("}
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 _AFTER_LISTS = {*_CLOSE, TokenType.FROM, TokenType.WHERE, TokenType.SEMICOLON}
-_ENDS_A_RUN = {TokenType.COMMA, TokenType.AND, TokenType.OR}
+_OPERANDS = {
+    TokenType.VAR,
+    TokenType.IDENTIFIER,
+    TokenType.STRING,
+    TokenType.NUMBER,
+    TokenType.PLACEHOLDER,
+}
+_NO_PREFIX = _OPERANDS | _CLOSE | {TokenType.COMMA, TokenType.AND, TokenType.OR}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
 _PLACE = re.compile(r"Line (\d+), Col: (\d+)")
 
@@ -159,14 +166,7 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
 
 def _is_prefix(token: Token) -> bool:
     """Whether an operand must still come after a word."""
-    kind = token.token_type
-    return kind not in _CLOSE | _ENDS_A_RUN and kind not in (
-        TokenType.VAR,
-        TokenType.IDENTIFIER,
-        TokenType.STRING,
-        TokenType.NUMBER,
-        TokenType.PLACEHOLDER,
-    )
+    return token.token_type not in _NO_PREFIX
 
 
 def _with_brackets(tokens: list[Token]) -> list[Token]:

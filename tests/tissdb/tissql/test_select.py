@@ -6,6 +6,9 @@ import datetime as dt
 
 import pytest
 
+from quanta_tissu.errors import QueryError
+from quanta_tissu.tissdb.tissql.run import Result
+
 UTC = dt.UTC
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -141,6 +144,36 @@ def test_parameters_are_values_and_never_text(db):
     db.collection("c").insert({"a": "x"}, id="2")
     assert found(db, "SELECT _id FROM c WHERE a = :a", a="' OR 1 = 1 --") == ["1"]
     assert found(db, "SELECT _id FROM c WHERE a = :a AND ab = :ab", a="' OR 1 = 1 --", ab=1) == ["1"]
+
+
+def test_a_column_may_be_called_a_star_and_a_star_stands_once(db):
+    db["notes"].insert_many([{"a": 1, "_id": "x"}])
+    assert db.query('SELECT a AS "*" FROM notes').rows == [(1,)]
+    assert db.query('SELECT a AS "*", * FROM notes') == Result(("*", "_id", "a"), [(1, "x", 1)])
+    with pytest.raises(QueryError, match="stands alone"):
+        db.query("SELECT *, * FROM notes")
+
+
+@pytest.mark.parametrize("kind", ["value", "unique"])
+def test_an_index_does_not_take_values_of_other_kinds_for_those_that_are_asked_for(db, kind):
+    values = [1, True, 0, False, 1.0 - 1e-9, "1", "[1]", [1], {"x": 1}, '{"x":1}', dt.date(2026, 1, 1), None, 2]
+    values += ['{"$date":"2026-01-01"}']
+    db["notes"].insert_many({"_id": f"{place:02d}", "a": value} for place, value in enumerate(values))
+    asked = [
+        *(f"a {operator} ?" for operator in ("=", "<>", "<", "<=", ">", ">=", "LIKE", "NOT LIKE")),
+        *(f"a {word}IN (?, ?)" for word in ("", "NOT ")),
+    ]
+    parameters = [one for one in values if not isinstance(one, list | dict)]
+
+    def answers():
+        for condition in asked:
+            for value in parameters:
+                if "LIKE" not in condition or isinstance(value, str):
+                    yield db.query(f"SELECT _id FROM notes WHERE {condition}", [value] * condition.count("?")).rows
+
+    without = list(map(sorted, answers()))
+    db["notes"].create_index("by_a", fields="a", kind=kind)
+    assert list(map(sorted, answers())) == without
 
 
 def test_question_marks_count_in_the_order_in_which_they_stand(db):
