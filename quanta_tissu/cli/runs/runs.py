@@ -10,7 +10,14 @@ import click
 
 from quanta_tissu.cli.runs.shared import duration, moment, project_folder, project_option
 
-_COLOURS = {"done": "green", "failed": "red", "damaged": "red", "running": "cyan", "refused": "red"}
+_COLOURS = {
+    "done": "green",
+    "failed": "red",
+    "damaged": "red",
+    "running": "cyan",
+    "broken": "red",
+    "paused": "yellow",
+}
 
 
 @click.command("runs")

@@ -20,7 +20,7 @@ from quanta_tissu.errors import JournalError
 from quanta_tissu.tisslang.journal.anchor import Anchor, AnchorFile, anchor_path, append_anchor
 from quanta_tissu.tisslang.journal.blobs import BlobFolder, expanded, reference_of, shortened
 from quanta_tissu.tisslang.journal.lock import RunLock
-from quanta_tissu.tisslang.journal.reading import JOURNAL, recover
+from quanta_tissu.tisslang.journal.reading import JOURNAL, read_records, recover
 from quanta_tissu.tisslang.journal.record import FIRST, Record, make_record
 from quanta_tissu.tisslang.journal.redaction import Redactor
 
@@ -30,11 +30,16 @@ _LATEST = 1.0  # seconds after which records reach the disk with the next one, a
 class Journal:
     """An open journal, which no other process can open meanwhile. May be used by several threads.
 
-    Use `create` or `open`.
+    Use `create`, `open` or `read`.
     """
 
     def __init__(
-        self, folder: Path, lock: RunLock, records: list[Record], redactor: Redactor | None, anchors: Path | None
+        self,
+        folder: Path,
+        lock: RunLock | None,
+        records: list[Record],
+        redactor: Redactor | None = None,
+        anchors: Path | None = None,
     ) -> None:
         self.folder = folder
         self.redactor = redactor or Redactor()
@@ -44,16 +49,19 @@ class Journal:
         self._blobs = BlobFolder(folder / "blobs")
         self._new_blobs: list[str] = []
         self._vouched = {reference for record in records for reference in record.blobs}
+        self._write_lock = threading.RLock()
+        self._disk_lock = threading.Lock()
+        self._broken: str | None = None
+        self._closed = False
+        if lock is None:
+            self._broken = "it was opened for reading only"
+            return
         self._descriptor = os.open(
             folder / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
         self._size = os.fstat(self._descriptor).st_size
         self._synchronised = 0  # number of the last record that the disk has
         self._waiting_since: float | None = None
-        self._broken: str | None = None
-        self._closed = False
-        self._write_lock = threading.RLock()
-        self._disk_lock = threading.Lock()
         self._anchor = AnchorFile(anchor_path(folder))
 
     @classmethod
@@ -135,6 +143,19 @@ class Journal:
             raise
         return journal
 
+    @classmethod
+    def read(cls, folder: Path, *, redactor: Redactor | None = None) -> Self:
+        """Look at the journal of a run, also while another process goes on with it; nothing can be written.
+
+        Args:
+            folder: The run's folder.
+            redactor: For who asks the journal for it.
+
+        Raises:
+            JournalError: There is none, or it is not what was written.
+        """
+        return cls(folder, None, read_records(folder), redactor)
+
     @property
     def records(self) -> tuple[Record, ...]:
         """All records up to now, in order."""
@@ -188,6 +209,8 @@ class Journal:
         """
         content = self.redactor.data(content)
         reference = reference_of(content)
+        with self._write_lock:
+            self._check()
         if reference in self._vouched:
             return reference
         try:
@@ -219,7 +242,7 @@ class Journal:
     def close(self) -> None:
         """Let the disk have everything, and others the run."""
         with self._write_lock:
-            if self._closed:
+            if self._closed or self._lock_file is None:
                 return
         try:
             if self._broken is None:

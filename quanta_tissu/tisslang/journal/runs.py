@@ -30,7 +30,7 @@ class Summary:
         id: Its name.
         script: What was run.
         status: `running`, `interrupted` (its process ended without a word), or what its last record says: `done`,
-            `failed`, `paused`, `refused`. `damaged` if its journal cannot be read.
+            `failed`, `paused`, `broken`. `damaged` if its journal cannot be read.
         reason: Why it ended so, if its last record says.
         started: When; None if the journal cannot be read.
         ended: Time of the last record.

@@ -140,6 +140,27 @@ class TestBlobs:
             journal.get("sha256:../../etc/passwd")
 
 
+class TestReading:
+    def test_a_run_is_looked_at_while_another_process_goes_on_with_it(self, folder, journal):
+        record = journal.append("note", text="x" * 300)
+        before = {path: path.read_bytes() for path in folder.parent.parent.rglob("*") if path.is_file()}
+        with Journal.read(folder) as other:
+            assert other.records == journal.records
+            assert other.expanded(record) == {"text": "x" * 300}
+            for write in (lambda: other.append("note", text="no"), lambda: other.put(b"no")):
+                with pytest.raises(JournalError, match="cannot go on: it was opened for reading only"):
+                    write()
+        assert before == {path: path.read_bytes() for path in folder.parent.parent.rglob("*") if path.is_file()}
+        assert journal.append("note", text="goes on").seq == 3
+
+    def test_a_torn_line_is_passed_over_and_stays(self, folder, journal):
+        journal.close()
+        path = folder / "journal.jsonl"
+        path.write_bytes(torn := path.read_bytes() + b'{"blobs"')
+        assert len(Journal.read(folder).records) == 1
+        assert path.read_bytes() == torn
+
+
 class TestRefusals:
     def test_values_that_json_does_not_know(self, journal):
         for value in (float("nan"), float("inf"), {1: 2}, Path("a"), {"a": {1, 2}}):
