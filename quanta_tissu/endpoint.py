@@ -172,7 +172,7 @@ class Endpoint:
         for left in range(self._tries - 1, -1, -1):
             try:
                 with self._opened(body, None) as response:
-                    return response.read(_LARGEST_ANSWER)
+                    return _whole(response)
             except Refusal as refusal:
                 if refusal.code not in _BUSY or not left:
                     raise self.refused(refusal) from None
@@ -227,7 +227,7 @@ class Endpoint:
     def _events(self, response: http.client.HTTPResponse) -> Iterator[Any]:
         """JSON of the events of a stream (WHATWG HTML, 9.2: server-sent events), or the whole answer."""
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            yield self._read_json(response.read(_LARGEST_ANSWER))
+            yield self._read_json(_whole(response))
             return
         data: list[bytes] = []
         while line := response.readline(_LARGEST_LINE):
@@ -306,6 +306,18 @@ def _shut_when(cancelled: threading.Event, done: threading.Event, sockets: list[
                 with suppress(OSError):
                     # Not TLS's own shutdown, which another thread must not call while one reads.
                     socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    """All of an answer.
+
+    Raises:
+        IncompleteRead: The connection ended before it did.
+    """
+    data = response.read(_LARGEST_ANSWER)
+    if response.length and len(data) < _LARGEST_ANSWER:
+        raise http.client.IncompleteRead(data, response.length)
+    return data
 
 
 def _retry_after(headers: Any) -> float | None:
