@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from quanta_tissu.cli.db.opening import (
+    counted,
     database_argument,
     json_option,
     opened,
@@ -16,6 +17,7 @@ from quanta_tissu.cli.db.opening import (
     read_key,
     secret,
 )
+from quanta_tissu.errors import ConfigError
 
 
 @click.command("stats")
@@ -55,7 +57,7 @@ def stats_command(database: str, as_json: bool) -> None:
         click.echo(json.dumps(figures))
         return
     click.echo(f"{database}, format {FORMAT}, {figures['bytes']:,} bytes, {figures['uuid']}")
-    click.echo(f"log: {head.seq:,} entries, head {head.hash.hex()[:16]}…")
+    click.echo(f"log: {head.seq:,} {'entry' if head.seq == 1 else 'entries'}, head {head.hash.hex()[:16]}…")
     if not figures["collections"]:
         click.echo("no collections yet")
         return
@@ -99,7 +101,9 @@ def verify_command(ctx: click.Context, database: str, as_json: bool) -> None:
         for problem in problems:
             click.echo(problem)
         click.echo(
-            f"{database}: {len(problems)} problems" if problems else f"{database}: everything is in its place"
+            f"{database}: {counted(len(problems), 'problem')}"
+            if problems
+            else f"{database}: everything is in its place"
         )
     ctx.exit(1 if problems else 0)
 
@@ -149,7 +153,7 @@ def compact_command(database: str) -> None:
         expired = db.sweep()
         db.compact()
         after = db.size()
-    click.echo(f"{database}: {before:,} -> {after:,} bytes, {expired:,} expired documents removed")
+    click.echo(f"{database}: {before:,} -> {after:,} bytes, {counted(expired, 'expired document')} removed")
 
 
 @click.command("rekey")
@@ -171,12 +175,17 @@ def rekey_command(database: Path, new_key_file: Path | None, ask: bool, decrypt:
 
     if [new_key_file is not None, ask, decrypt].count(True) != 1:
         raise click.UsageError("give one of --new-key-file, --new-passphrase and --decrypt")
-    new = None
+    old, new = secret(), None
+    if decrypt and old is None:
+        raise ConfigError(
+            f"decrypting {database} needs its key",
+            hint="--key-file of `tissu db`, TISSDB_KEY_FILE or TISSDB_PASSPHRASE",
+        )
     if new_key_file is not None:
         new = Secret(key=read_key(new_key_file))
     elif ask:
         new = Secret(
             passphrase=click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
         )
-    rekey(database, old=secret(), new=new)
+    rekey(database, old=old, new=new)
     click.echo(f"{database} {'is not encrypted any more' if new is None else 'is encrypted with the new key'}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from quanta_tissu.cli.db.opening import collection_argument, database_argument, opened, require_collection
+from quanta_tissu.cli.db.opening import collection_argument, counted, database_argument, opened, require_collection
 from quanta_tissu.errors import ConfigError, DataError
 
 
@@ -160,13 +160,13 @@ def drop_command(database: str, collection: str, index: str | None, yes: bool) -
             click.echo(f"dropped the index {index} of {collection}")
             return
         require_collection(db, collection)
-        count = db.collection(collection).count()
+        held = counted(db.collection(collection).count(), "document")
         if not yes and not sys.stdin.isatty():
-            raise click.UsageError(f"{collection} with {count:,} documents would be dropped: say --yes")
+            raise click.UsageError(f"{collection} with {held} would be dropped: say --yes")
         if not yes:
-            click.confirm(f"drop {collection} with {count:,} documents?", abort=True, err=True)
+            click.confirm(f"drop {collection} with {held}?", abort=True, err=True)
         db.drop_collection(collection)
-    click.echo(f"dropped {collection} with {count:,} documents")
+    click.echo(f"dropped {collection} with {held}")
 
 
 def _read_schema(path: Path) -> dict[str, Any]:

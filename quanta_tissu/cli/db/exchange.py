@@ -15,6 +15,7 @@ import click
 
 from quanta_tissu.cli.db.opening import (
     collection_argument,
+    counted,
     database_argument,
     json_option,
     opened,
@@ -56,7 +57,7 @@ def import_command(database: str, collection: str, file: str, key: str | None) -
                 import_lines(db.collection(collection), lines, key=key, progress=progress)
             except BaseException:
                 again = "" if key is None else f"; repeat it with --key {key} to go on from there"
-                click.echo(f"{done:,} documents are stored{again}", err=True)
+                click.echo(f"{counted(done, 'document')} stored{again}", err=True)
                 raise
         seconds = time.perf_counter() - began
     click.echo(f"imported {_rate(done, seconds)} into {collection}")
@@ -120,7 +121,7 @@ def copy_command(source: str, target: str, as_json: bool) -> None:
     """
     from quanta_tissu import tissdb
 
-    with opened(source) as old, opened(target, make=True) as new:
+    with opened(source, other=target) as old, opened(target, make=True, other=source) as new:
         if new.uuid == old.uuid:
             raise ConflictError(f"{old.url} and {new.url} are one database", hint="name another target")
         there = new.collections()
@@ -136,8 +137,9 @@ def copy_command(source: str, target: str, as_json: bool) -> None:
         click.echo(json.dumps(asdict(copied)))
         return
     click.echo(
-        f"copied {_rate(copied.documents, seconds)} to {new.url}, in {copied.collections:,} collections with "
-        f"{copied.indexes:,} indexes and {copied.vectors:,} vectors; compared: SHA-256 {copied.digest[:16]}…"
+        f"copied {_rate(copied.documents, seconds)} to {new.url}, in {counted(copied.collections, 'collection')} "
+        f"with {counted(copied.indexes, 'index')} and {counted(copied.vectors, 'vector')}; "
+        f"compared: SHA-256 {copied.digest[:16]}…"
     )
 
 
@@ -173,7 +175,7 @@ def _input(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _rate(documents: int, seconds: float) -> str:
-    return f"{documents:,} documents in {seconds:.1f} s ({documents / max(seconds, 1e-9):,.0f} a second)"
+    return f"{counted(documents, 'document')} in {seconds:.1f} s ({documents / max(seconds, 1e-9):,.0f} a second)"
 
 
 @contextmanager

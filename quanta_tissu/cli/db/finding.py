@@ -11,12 +11,14 @@ import click
 from quanta_tissu.cli.db.opening import (
     cell,
     collection_argument,
+    counted,
     database_argument,
     json_line,
     opened,
     parameter_value,
     print_table,
     read_argument,
+    timeout_option,
 )
 from quanta_tissu.errors import InvalidDocumentError
 
@@ -43,9 +45,15 @@ _parameters_option = click.option(
 @click.argument("statement", metavar="[STATEMENT | -]", required=False)
 @_parameters_option
 @click.option("--key", help="Idempotency key of INSERT, UPDATE and DELETE: under it they are done once.")
+@timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each row.")
 def query_command(
-    database: str, statement: str | None, parameters: tuple[str, ...], key: str | None, as_json: bool
+    database: str,
+    statement: str | None,
+    parameters: tuple[str, ...],
+    key: str | None,
+    timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Run a statement of TissQL: SELECT, INSERT, UPDATE, DELETE, or EXPLAIN and one of these.
 
@@ -58,7 +66,7 @@ def query_command(
     text = read_argument(statement, "the statement")
     values = _values(parameters, text)
     with opened(database) as db:
-        result = db.query(text, values, key=key)
+        result = db.query(text, values, key=key, timeout=timeout)
     show_result(result, as_json=as_json)
 
 
@@ -73,6 +81,7 @@ def query_command(
 @_parameters_option
 @click.option("--text-index", metavar="NAME", help="Which index of words, if there are several.")
 @click.option("--vector-index", metavar="NAME", help="Which index of vectors, if there are several.")
+@timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each hit.")
 def search_command(
     database: str,
@@ -85,6 +94,7 @@ def search_command(
     parameters: tuple[str, ...],
     text_index: str | None,
     vector_index: str | None,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Find the documents that fit best, and say why each was found.
@@ -111,6 +121,7 @@ def search_command(
             vector_index=vector_index,
             where=where,
             parameters=_values(parameters, where or ""),
+            timeout=timeout,
         )
     show_hits(hits, as_json=as_json)
 
@@ -118,8 +129,8 @@ def search_command(
 def show_result(result: Result, *, as_json: bool) -> None:
     """What a statement found or did, on standard output."""
     if result.changed is not None:
-        said = f"{result.changed:,} document{'s' * (result.changed != 1)} written"
-        click.echo(json_line({"changed": result.changed}) if as_json else said)
+        said = {"changed": result.changed}
+        click.echo(json_line(said) if as_json else f"{counted(result.changed, 'document')} written")
     elif as_json:
         for row in result:
             click.echo(json_line(row))

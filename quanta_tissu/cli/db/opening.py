@@ -30,17 +30,33 @@ KEY_FILE = "quanta_tissu.tissdb.key_file"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="Give up after so long. [never]",
+)
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 document`, `2,000 documents`."""
+    plural = {"index": "indexes"}.get(thing, f"{thing}s")
+    return f"{number:,} {thing if number == 1 else plural}"
+
+
 @contextmanager
-def opened(database: str, *, make: bool = False) -> Iterator[Database]:
+def opened(database: str, *, make: bool = False, other: str | None = None) -> Iterator[Database]:
     """A database, on behalf of the user who runs the command.
 
     Args:
         database: A file or an address.
         make: Make the file if it is not there.
+        other: Another one that the command opens, for which a key may be.
 
     Raises:
         NotFoundError: It is not there.
         DatabaseError: It would be gone at the end of the command.
+        ConfigError: A key was named, and there is no file to which it could belong.
     """
     from quanta_tissu import tissdb
 
@@ -50,6 +66,8 @@ def opened(database: str, *, make: bool = False) -> Iterator[Database]:
         )
     if not make and "://" not in database and not Path(database).exists():
         raise NotFoundError(f"there is no database {database}", hint=f"`tissu db create {database}` makes it")
+    if "://" in database and (other is None or "://" in other):
+        refuse_key(database)
     given = secret() if "://" not in database else None
     key, passphrase = (given.key, given.passphrase) if given else (None, None)
     with tissdb.open(database, actor=user(), key=key, passphrase=passphrase) as db:
@@ -71,6 +89,20 @@ def secret() -> Secret | None:
     if passphrase:
         return Secret(passphrase=passphrase)
     return Secret(key=read_key(Path(file))) if file else None
+
+
+def refuse_key(database: str) -> None:
+    """Refuse --key-file for a database that is on a server; the environment's key is meant for files only.
+
+    Raises:
+        ConfigError: It was given.
+    """
+    file = click.get_current_context().meta.get(KEY_FILE)
+    if file:
+        raise ConfigError(
+            f"--key-file {file} encrypts files, and {database.split('://')[0]}:// is a server",
+            hint="leave it out; a server's disk is encrypted by its system, the way to it by sslmode",
+        )
 
 
 def read_key(file: Path) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from quanta_tissu.cli.db.opening import json_option, print_table, secret
+from quanta_tissu.cli.db.opening import json_option, print_table, refuse_key, secret
 from quanta_tissu.errors import ConfigError
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -73,6 +73,8 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
         from quanta_tissu.knowledge.choosing import embedder_named
 
         encoder = embedder_named(embedder)
+    if "://" in place:
+        refuse_key(place)
     settings = Settings(
         tokens=options["tokens"],
         rate=options["rate"],

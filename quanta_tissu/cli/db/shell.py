@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta_tissu.cli.db.finding import show_hits, show_result
-from quanta_tissu.cli.db.opening import database_argument, json_line, opened, pretty_json, print_table
+from quanta_tissu.cli.db.opening import (
+    counted,
+    database_argument,
+    json_line,
+    opened,
+    pretty_json,
+    print_table,
+    require_collection,
+)
 from quanta_tissu.errors import NotFoundError, TissuError
 
 if TYPE_CHECKING:
@@ -96,7 +104,9 @@ def command(database: str) -> None:
                     return
             return
         read = _reader(lambda: _words(db))
-        click.echo(f"{database}: {len(db.collections())} collections. .help for help, .quit or Ctrl-D to leave")
+        click.echo(
+            f"{database}: {counted(len(db.collections()), 'collection')}. .help for help, .quit or Ctrl-D to leave"
+        )
         while True:
             try:
                 if not shell.run(read()):
@@ -156,13 +166,20 @@ class Shell:
     def collections(self) -> None:
         """List the collections."""
         names = self._db.collections()
+        if not names:
+            click.echo("no collections yet")
+            return
         print_table(("collection", "documents"), ((name, f"{self._db[name].count():,}") for name in names))
 
     def indexes(self, collection: str) -> None:
         """List the indexes of a collection."""
         from quanta_tissu.tissdb.paths import path_text
 
+        require_collection(self._db, collection)
         found = self._db[collection].indexes.values()
+        if not found:
+            click.echo(f"{collection} has no indexes")
+            return
         rows = (
             (one.name, one.kind, ", ".join(map(path_text, one.paths)), json_line(one.options)) for one in found
         )

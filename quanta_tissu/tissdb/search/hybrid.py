@@ -200,7 +200,9 @@ def choose(info: CollectionInfo, kind: Literal["text", "vector"], name: str | No
     example = "dimension=..." if kind == "vector" else "fields=[...]"
     raise NotFoundError(
         f"collection {info.name!r} has no {kind} index" + (f" {name!r}" if name else ""),
-        hint=f"{kind} indexes: {known}" if known else f"create_index(name, kind='{kind}', {example})",
+        hint=f"{kind} indexes: {known}"
+        if known
+        else f"create_index(name, kind='{kind}', {example}), or `tissu db index --kind {kind}`",
     )
 
 

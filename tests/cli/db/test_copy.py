@@ -12,6 +12,7 @@ def test_a_database_is_copied_and_compared(tissu, notes, tmp_path):
     outcome = tissu("db", "copy", notes, target)
     assert outcome.code == 0
     assert "copied 3 documents" in outcome.out
+    assert "in 1 collection with 1 index and 0 vectors" in outcome.out
     assert "compared" in outcome.out
     with tissdb.open(target) as db:
         assert {document.id for document in db["notes"]} == {"first", "second", "third"}

@@ -35,7 +35,7 @@ def test_an_interrupted_import_goes_on_under_its_key(tissu, notes, tmp_path):
     file.write_text(good + "oops\n")
     outcome = tissu("db", "import", notes, "many", str(file), "--key", "monday")
     assert outcome.code == 1
-    assert "500 documents are stored; repeat it with --key monday to go on" in outcome.err
+    assert "500 documents stored; repeat it with --key monday to go on" in outcome.err
     assert "line 701: this is not JSON" in outcome.err
     file.write_text(good)
     assert tissu("db", "import", notes, "many", str(file), "--key", "monday").code == 0

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+import quanta_tissu.tissdb as tissdb
+
 
 def test_rows_are_shown_as_a_table(tissu, notes):
     out = tissu("db", "query", notes, "SELECT title, stars, day FROM notes WHERE stars > :n", "-p", "n=4").out
@@ -115,3 +117,17 @@ def test_what_is_wrong_is_said(tissu, notes, args, says):
     outcome = tissu("db", "search", notes, "notes", *args)
     assert outcome.code in (1, 2)
     assert says in outcome.err
+
+
+def test_what_takes_too_long_is_given_up(tissu, notes):
+    everything = " JOIN ".join(f"numbers AS t{n}" + (f" ON t{n}.n = t0.n" if n else "") for n in range(4))
+    with tissdb.open(notes) as db:
+        db["numbers"].insert_many({"n": 1} for _ in range(300))
+    for words in (("query", notes, f"SELECT COUNT(*) FROM {everything}"), ("search", notes, "notes", "first")):
+        outcome = tissu("db", *words, "--timeout", "1e-6")
+        assert outcome.code == 1
+        assert "took longer than 1e-06 s" in outcome.err
+        assert "--timeout" in tissu("db", words[0], "--help").out
+    assert "for statements that read" in tissu("db", "query", notes, "DELETE FROM notes", "--timeout", "1").err
+    assert tissu("db", "query", notes, "SELECT * FROM notes", "--timeout", "0").code == 2
+    assert "words: place 1" in tissu("db", "search", notes, "notes", "first", "--timeout", "60").out

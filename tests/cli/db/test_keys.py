@@ -35,6 +35,24 @@ def test_with_the_key_everything_is_as_always(tissu, database, key, tmp_path):
         assert db["notes"]["x"]["title"] == "hidden"
 
 
+def test_a_key_for_a_server_is_refused(tissu, database, key, monkeypatch):
+    server = "postgresql://nobody@127.0.0.1:1/none"
+    for words in (("stats", server), ("serve", server), ("copy", server, server)):
+        outcome = tissu("db", "--key-file", key, *words)
+        assert outcome.code == 2
+        assert f"--key-file {key} encrypts files, and postgresql:// is a server" in outcome.err
+    # The key is the other database's, and the environment's is meant for files.
+    assert "encrypts files" not in tissu("db", "--key-file", key, "copy", database, server).err
+    monkeypatch.setenv("TISSDB_KEY_FILE", key)
+    assert "encrypts files" not in tissu("db", "stats", server).err
+
+
+def test_decrypting_needs_the_key(tissu, notes):
+    outcome = tissu("db", "rekey", notes, "--decrypt")
+    assert outcome.code == 2
+    assert "needs its key" in outcome.err
+
+
 def test_without_it_nothing_is_shown(tissu, database):
     result = tissu("db", "get", database, "notes", "x")
     assert result.code == 1

@@ -50,6 +50,18 @@ def test_the_first_error_ends_a_pipe(tissu, notes, typed, line, says):
     assert "A first note" in tissu("db", "query", notes, "SELECT title FROM notes").out
 
 
+def test_what_is_not_there_is_said_in_words(tissu, notes, typed, tmp_path):
+    empty = str(tmp_path / "empty.db")
+    tissu("db", "create", empty)
+    typed(".collections\n.indexes nowhere\n")
+    outcome = tissu("db", "shell", empty)
+    assert outcome.out == "no collections yet\n"
+    assert "there is no collection 'nowhere'" in outcome.err
+    tissu("db", "put", empty, "plain", "{}")
+    typed(".indexes plain\n")
+    assert tissu("db", "shell", empty).out == "plain has no indexes\n"
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
