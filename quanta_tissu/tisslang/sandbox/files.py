@@ -44,6 +44,7 @@ _WORDS = {
     errno.EROFS: ("is on a disk that is mounted read-only", "choose another place"),
     errno.ENAMETOOLONG: ("has a name that is too long for this disk", "shorten it"),
     errno.EISDIR: ("is a folder", "name a file"),
+    errno.EINVAL: ("is no regular file any more", "try again when nothing else changes the project"),
     errno.ENOTEMPTY: ("is a folder with something in it", "delete what is in it first"),
     errno.EEXIST: ("is in the way: something of another kind has this name", "choose another name"),
     errno.EBUSY: ("is in use by the system", "choose another name"),

@@ -77,6 +77,7 @@ class Transaction:
         self,
         folder: Path,
         project: int,
+        copy: int,
         lock: int,
         label: str | None,
         before: Manifest,
@@ -89,6 +90,7 @@ class Transaction:
         self.label = label
         self._folder = folder
         self._project = project
+        self._copy = copy  # held, so that a step that moves its copy away gives us nothing else to read
         self._lock = lock
         self._before = before
         self._where = where
@@ -131,8 +133,7 @@ class Transaction:
                 )
             folder, lock = _make(scratch, label)
             try:
-                with _explaining("copied for a step"):
-                    before = _copy(project, folder)
+                copy, before = _copied(project, folder / _TREE)
             except BaseException:
                 os.close(lock)
                 _remove(folder)
@@ -140,7 +141,17 @@ class Transaction:
         except BaseException:
             os.close(project)
             raise
-        return cls(folder, project, lock, label, before, where=where, protection=Protection(protected), room=room)
+        return cls(
+            folder,
+            project,
+            copy,
+            lock,
+            label,
+            before,
+            where=where,
+            protection=Protection(protected),
+            room=room,
+        )
 
     def changes(self) -> tuple[Change, ...]:
         """What the step has changed so far, by path.
@@ -213,16 +224,16 @@ class Transaction:
     def _scan(self) -> Scan:
         if not self._open:
             raise SandboxError("the transaction is over: it was committed or discarded", hint="begin another one")
-        with _explaining("read"), _descriptor(self.root) as copy:
-            return manifest.scan(copy)
+        with _explaining("read"):
+            return manifest.scan(self._copy)
 
     def _differences(self, scan: Scan) -> tuple[Change, ...]:
         return tuple(manifest.described(*pair) for pair in manifest.differences(self._before, scan.states))
 
     def _stage(self, folder: int, items: tuple[Item, ...]) -> None:
         try:
-            with _explaining("written"), _descriptor(self.root) as copy:
-                reasons = stage(self._project, copy, folder, items)
+            with _explaining("written"):
+                reasons = stage(self._project, self._copy, folder, items)
             if reasons:
                 raise _refusal(reasons)
         except BaseException:
@@ -240,14 +251,20 @@ class Transaction:
                 _keep_note(self._folder)
             else:
                 _remove(self._folder)
-        os.close(self._project)
-        os.close(self._lock)
+        for descriptor in (self._project, self._copy, self._lock):
+            os.close(descriptor)
 
 
-def _copy(project: int, folder: Path) -> Manifest:
-    (folder / _TREE).mkdir(mode=0o700)
-    with _descriptor(folder / _TREE) as target:
-        return manifest.copy(project, target)
+def _copied(project: int, path: Path) -> tuple[int, Manifest]:
+    """The descriptor of a new copy of the project, and what it holds."""
+    with _explaining("copied for a step"):
+        path.mkdir(mode=0o700)
+        copy = os.open(path, _FOLDER)
+        try:
+            return copy, manifest.copy(project, copy)
+        except BaseException:
+            os.close(copy)
+            raise
 
 
 def _do(project: int, folder: int, path: Path, intent: Intent) -> None:
