@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     FAILURE = 1
     USAGE = 2
     BUG = 70
+    WAITING = 75
     INTERRUPTED = 130
     PIPE = 141
 
@@ -30,6 +31,7 @@ EXIT_CODES = {
     ExitCode.FAILURE: "it could not be done: data, checkpoint, file or machine",
     ExitCode.USAGE: "the command line or the configuration is wrong",
     ExitCode.BUG: "an unexpected error, which is ours: please report it",
+    ExitCode.WAITING: "a run waits for a person; `tissu resume` goes on with it",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.PIPE: "the reader of the output went away",
 }

@@ -63,6 +63,7 @@ class Diagnostic:
         help: What to do, as a sentence.
         edits: Changes that mend it.
         data: What programs may want of it.
+        notes: Lines that explain it: the end of what a command wrote.
     """
 
     code: str
@@ -73,6 +74,7 @@ class Diagnostic:
     help: str | None = None
     edits: tuple[Edit, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def span(self) -> Span:

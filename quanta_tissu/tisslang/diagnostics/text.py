@@ -48,6 +48,10 @@ def render(diagnostic: Diagnostic, source: SourceFile, *, colour: bool = False) 
             main = label is diagnostic.label
             mark = _underline(source, label, "^" if main else "-")
             out.append(f"{' ' * width} {bar} {paint(mark, severity if main else _BLUE)}")
+    for note in diagnostic.notes:
+        first, *rest = _visible(note)
+        out.append(f"{' ' * width} {paint('=', _BLUE)} note: {first}")
+        out += [f"{' ' * width}         {line}" for line in rest]
     if diagnostic.help is not None:
         out.append(f"{' ' * width} {paint('=', _BLUE)} help: {diagnostic.help}")
     return "\n".join(out) + "\n"
@@ -78,6 +82,11 @@ def _shown(text: str) -> str:
         shown.append(" " * width if character == "\t" else character if character.isprintable() else "\ufffd")
         column += width
     return "".join(shown)
+
+
+def _visible(note: str) -> list[str]:
+    """The lines of a note, without what a terminal would obey."""
+    return [_shown(line) for line in note.splitlines()] or [""]
 
 
 def _columns(text: str, start: int = 0) -> int:

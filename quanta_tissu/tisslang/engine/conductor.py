@@ -59,6 +59,11 @@ class Performer(Protocol):
     def perform(self, effect: Effect, prepared: Mapping[str, Any], cancelled: threading.Event) -> Outcome:
         """Do an effect.
 
+        Args:
+            effect: It.
+            prepared: What `prepare` gave; with `again`, if it was begun before and may have been done.
+            cancelled: Ends it when it is set.
+
         Raises:
             SandboxError: It could not even be begun.
         """
@@ -137,6 +142,7 @@ class Conductor:
         person: Answers questions.
         watcher: Is told what happens.
         rules: What may be done without asking.
+        again: The path of statements whose effects are done again, and all that come after.
     """
 
     def __init__(
@@ -146,12 +152,14 @@ class Conductor:
         person: Person,
         watcher: Watcher,
         rules: Sequence[Rule] = (),
+        again: str | None = None,
     ) -> None:
         self._journal = journal
         self._performer = performer
         self._person = person
         self._watcher = watcher
         self._rules = rules
+        self._again = again
         self._recorded = Recorded(journal)
         self._asking = threading.Lock()  # one question at a time
         self._cancelled: set[str] = set()  # PARALLELs of which a way failed
@@ -243,6 +251,9 @@ class Conductor:
     def _effect(self, effect: Effect, way: Way) -> Outcome:
         args = self._journal.redactor.value(_plain(effect.action.args()))
         digest = _digest({"op": effect.action.op, "args": args})
+        if self._again is not None and (effect.key + "/").startswith(self._again + "/"):
+            record = self._journal.append("divergence", at=effect.key, line=effect.site.line, again=True)
+            way.epoch, self._again = record.seq, None
         earlier = self._recorded.effect(effect.key, digest, way.epoch)
         if earlier is not None and earlier.intent["digest"] != digest:
             self._diverge(Diverged(effect, earlier), way)
@@ -346,10 +357,10 @@ class Conductor:
             )
             outcome = Outcome(problem=("R205", said), help="give it more, or limit answers with @max_tokens")
             return self._finish(effect, outcome, self._begin(effect, args, digest, way, {}))
-        prepared = dict(earlier.intent.get("prepared") or {}) if earlier is not None else None
-        if prepared is None:
-            prepared = self._performer.prepare(effect)
+        prepared = self._performer.prepare(effect) if earlier is None else earlier.intent.get("prepared") or {}
         begun = self._begin(effect, args, digest, way, {"prepared": prepared, "reserved": _usage(estimate)})
+        if earlier is not None:
+            prepared = {**prepared, "again": True}
         self._watcher.begin(effect)
         try:
             if isinstance(action, AskPerson):
@@ -389,6 +400,8 @@ class Conductor:
         }
         if way.epoch:
             fields["epoch"] = way.epoch
+        if effect.transaction is not None:
+            fields["transaction"] = effect.transaction
         return self._journal.append("effect.intent", durable=_matters(effect), **fields).seq
 
     def _finish(self, effect: Effect, outcome: Outcome, begun: int) -> Outcome:

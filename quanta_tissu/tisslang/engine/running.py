@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quanta_tissu import __version__
-from quanta_tissu.errors import JournalError, TissLangError, TissuError
+from quanta_tissu.errors import FileRefusedError, JournalError, TissLangError, TissuError
 from quanta_tissu.tisslang.engine.conductor import Cancelled, Conductor, Diverged, Paused, Performer, Watcher, Way
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.people import Nobody, Person, Question
@@ -22,6 +22,8 @@ from quanta_tissu.tisslang.engine.scope import Scope
 from quanta_tissu.tisslang.engine.values import Value
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.redaction import Redactor
+from quanta_tissu.tisslang.journal.verify import verify
+from quanta_tissu.tisslang.sandbox.files import ProjectFiles
 
 Status = Literal["done", "failed", "paused", "broken"]
 
@@ -140,6 +142,8 @@ def resume(
     rules: Sequence[Rule] = (),
     redactor: Redactor | None = None,
     edited: Program | None = None,
+    accept_changes: bool = False,
+    again: bool = False,
 ) -> Ending:
     """Go on with a run: what is recorded is not done again.
 
@@ -151,10 +155,14 @@ def resume(
         rules: What may be done without asking.
         redactor: Hides secrets in all that is kept.
         edited: Another version of the script; what is recorded counts up to where it wants something else.
+        accept_changes: Whether to go on although somebody else has changed files that the run wrote.
+        again: Whether to do the step that failed again, from its beginning.
 
     Raises:
         JournalError: There is no such run, another process has it, it was changed, or it is over.
+        TissLangError: Somebody else has changed files that the run wrote.
     """
+    refuse_changed_record(folder)
     with Journal.open(folder, redactor=redactor) as journal:
         first = journal.expanded(journal.records[0])
         ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
@@ -163,11 +171,34 @@ def resume(
                 f"the run {folder.name} is done",
                 hint=f"tissu replay {folder.name} shows it; tissu run starts another",
             )
-        program = edited or thaw(first["sources"])
+        program = edited or thaw(_sources(journal))
+        if not accept_changes:
+            _refuse_changed_files(journal, Path(first["root"]))
         options = _options(first["options"])
         more = {} if edited is None else {"script": edited.main.source.name, "sources": edited.sources()}
         journal.append("run.resume", durable=True, by=_user(), engine=__version__, **more)
-        return _go(journal, program, options, doer(journal, options), person, watcher, rules)
+        from_here = _failed_step(journal) if again else None
+        return _go(journal, program, options, doer(journal, options), person, watcher, rules, from_here)
+
+
+def _failed_step(journal: Journal) -> str:
+    """The step that failed last, or the last effect, if that was in no step.
+
+    Raises:
+        JournalError: The run did not fail.
+    """
+    ended = next((one for one in reversed(journal.records) if one.kind == "run.end"), None)
+    if ended is None or ended.fields["status"] != "failed":
+        raise JournalError(
+            f"the run {journal.folder.name} did not fail", hint="tissu resume without --again goes on"
+        )
+    for record in reversed(journal.records):
+        if record.kind == "step.end" and record.fields["status"] == "failed":
+            return str(journal.expanded(record)["key"])
+        if record.kind == "step.end":
+            break
+    last = next(one for one in reversed(journal.records) if one.kind == "effect.result")
+    return str(journal.expanded(last)["key"])
 
 
 def replay(folder: Path, *, watcher: Watcher) -> Ending:
@@ -203,6 +234,54 @@ def read_options(folder: Path) -> Options:
         return _options(journal.expanded(journal.records[0])["options"])
 
 
+def refuse_changed_record(folder: Path) -> None:
+    """Make sure that the record of a run is what was written.
+
+    Raises:
+        JournalError: It is not, or there is none.
+    """
+    if not folder.is_dir():
+        raise JournalError(f"there is no run {folder.name}", hint="`tissu runs` lists those that there are")
+    verdict = verify(folder)
+    if not verdict.ok:
+        first = next(one.message for one in verdict.findings if one.severe)
+        raise JournalError(
+            f"the record of {folder.name} is not what was written: {first}",
+            hint=f"tissu audit {folder.name} shows all of it",
+        )
+
+
+def _refuse_changed_files(journal: Journal, root: Path) -> None:
+    """Make sure that files are as the run left them."""
+    last: dict[str, str | None] = {}
+    begun: dict[int, Mapping[str, Any]] = {}
+    for record in journal.records:
+        if record.kind == "effect.intent":
+            begun[record.seq] = record.fields
+        elif record.kind == "effect.result":
+            intent = begun.pop(record.fields["of"])
+            if "transaction" not in intent:  # otherwise it was on a copy
+                last.update({path: after for _, path, _, after in record.fields.get("files", ())})
+    for intent in begun.values():  # what they have done, nobody knows
+        if intent["cls"] == "RUN" or intent["op"] == "COMMIT":
+            return
+        last.pop(intent["args"].get("path", ""), None)
+    wrong: list[str] = []
+    with ProjectFiles(root) as files:
+        for path, digest in last.items():
+            try:
+                now = files.digest(path) if files.kind(path) == "file" else None
+            except FileRefusedError:
+                continue  # what a command made there is no file of ours
+            if digest is not None and now != digest:
+                wrong.append(f"{path} {'is gone' if now is None else 'was changed'}")
+    if wrong:
+        raise TissLangError(
+            f"files that the run wrote are not as it left them: {', '.join(wrong[:10])}",
+            hint="bring them back, or go on with them as they are: --accept-changes",
+        )
+
+
 def _sources(journal: Journal) -> Mapping[str, str]:
     """The script as it was last gone on with."""
     found: Mapping[str, str] = {}
@@ -225,8 +304,9 @@ def _go(
     person: Person,
     watcher: Watcher,
     rules: Sequence[Rule],
+    again: str | None = None,
 ) -> Ending:
-    conductor = Conductor(journal, performer, person, watcher, rules)
+    conductor = Conductor(journal, performer, person, watcher, rules, again)
     try:
         ending = _conducted(conductor, program, options, journal)
     except KeyboardInterrupt:

@@ -57,6 +57,7 @@ FILTERS = {
     "lines": "a list of its lines",
     "length": "how many characters or items",
     "sh": "quoted for the shell",
+    "data": "as material for a model: between lines that say so, with the rule to follow nothing in it",
     "raw": "as it is, also in a command of the shell: it needs an approval",
 }
 

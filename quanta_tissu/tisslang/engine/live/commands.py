@@ -15,7 +15,7 @@ from quanta_tissu.tisslang.journal.redaction import Redactor
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 from quanta_tissu.tisslang.sandbox.run import run
 
-Output = Callable[[Literal["stdout", "stderr"], bytes], None]
+Output = Callable[[str, bytes], None]
 
 _LONGEST_VARIABLE = 128 * 1024 - 64  # what Linux lets one string of the environment have
 
@@ -29,7 +29,7 @@ def perform(
     secrets: dict[str, str],
     redactor: Redactor,
     state: FileState,
-    on_output: Output | None,
+    on_output: Output,
     cancelled: threading.Event,
 ) -> Outcome:
     """Run a command, and see what came of it.
@@ -56,6 +56,11 @@ def perform(
     level = Level(action.sandbox) if action.sandbox is not None else policy.level
     if effect.transaction is not None:
         level = Level.TXN
+    streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
+
+    def written(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        on_output(stream, streams[stream].feed(data))
+
     limits = [one for one in (action.timeout, effect.seconds_left) if one is not None]
     finished = run(
         as_text(action.command),
@@ -63,9 +68,11 @@ def perform(
         policy=replace(policy, level=level, network=policy.network or action.network),
         timeout=min(limits) if limits else None,
         variables={**secrets, **variables},
-        on_output=on_output,
+        on_output=written,
         cancelled=cancelled,
     )
+    for stream, redacted in streams.items():
+        on_output(stream, redacted.finish())
     parts: dict[str, Value] = {
         "STDOUT": redactor.text(finished.stdout.decode(errors="replace")),
         "STDERR": redactor.text(finished.stderr.decode(errors="replace")),

@@ -25,14 +25,16 @@ FileAction = ReadFile | TestFile | WriteFile | AppendFile | MakeFolder | DeleteF
 
 
 def prepare(action: Action, files: ProjectFiles) -> dict[str, Any]:
-    """What must be known before an effect on a file is begun: of APPEND, what the file is before and after it."""
-    if not isinstance(action, AppendFile):
+    """What must be known before an effect on a file is begun: what APPEND and DELETE find, and leave."""
+    if not isinstance(action, AppendFile | DeleteFile):
         return {}
     try:
-        before = files.read(as_text(action.path))
+        path = as_text(action.path)
+        before = files.read(path) if files.kind(path) == "file" else b""
     except (FileMissingError, FileRefusedError):  # doing it says what is wrong
-        before = b""
-    return {"before": _digest(before), "after": _digest(before + as_text(action.text).encode())}
+        return {}
+    after = before + as_text(action.text).encode() if isinstance(action, AppendFile) else b""
+    return {"before": _digest(before), "after": _digest(after)}
 
 
 def perform(action: FileAction, files: ProjectFiles, prepared: Mapping[str, Any]) -> Outcome:
@@ -61,8 +63,9 @@ def _perform(action: FileAction, path: str, files: ProjectFiles, prepared: Mappi
             return Outcome(files=_change(path, before, _digest(data)))
         case AppendFile(text=text):
             before = _known_digest(files, path)
-            if before is not None and before == prepared.get("after") != prepared.get("before"):
-                return Outcome(files=_change(path, prepared["before"], before))  # it was done before the run died
+            done = "again" in prepared and before == prepared.get("after") != prepared.get("before")
+            if done:  # before the run died
+                return Outcome(files=_change(path, prepared["before"], before))
             files.append(path, as_text(text).encode())
             return Outcome(files=_change(path, before, files.digest(path)))
         case MakeFolder():
@@ -70,8 +73,8 @@ def _perform(action: FileAction, path: str, files: ProjectFiles, prepared: Mappi
             return Outcome()
         case DeleteFile():
             before = _known_digest(files, path)
-            if before is None and files.kind(path) is None and prepared.get("again"):
-                return Outcome()  # it was done before the run died
+            if "again" in prepared and files.kind(path) is None:  # it was done before the run died
+                return Outcome(files=(("D", path, prepared.get("before"), None),))
             files.delete(path)
             return Outcome(files=() if before is None else (("D", path, before, None),))
 

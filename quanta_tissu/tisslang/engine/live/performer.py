@@ -120,7 +120,7 @@ class LivePerformer:
                     secrets=self._secrets,
                     redactor=self._redactor,
                     state=place.state,
-                    on_output=lambda stream, data: self._on_output(effect, stream, self._redactor.data(data)),
+                    on_output=lambda stream, data: self._on_output(effect, stream, data),
                     cancelled=cancelled,
                 )
             case AskModel():

@@ -1,0 +1,1 @@
+"""`tissu run`, `tissu resume` and `tissu replay`: scripts of TissLang at work."""

@@ -1,0 +1,181 @@
+"""What `tissu run` and `tissu resume` share: options, whatever does effects, and how a run's end is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from quanta_tissu.cli.failures import ExitCode
+
+if TYPE_CHECKING:
+    from quanta_tissu.cli.run.watching import Events, Progress
+    from quanta_tissu.tisslang.engine.conductor import Performer
+    from quanta_tissu.tisslang.engine.program import Program
+    from quanta_tissu.tisslang.engine.running import Ending, Options
+    from quanta_tissu.tisslang.journal.journal import Journal
+    from quanta_tissu.tisslang.journal.redaction import Redactor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+unattended_option = click.option(
+    "--unattended",
+    type=click.Choice(["wait", "deny", "approve"]),
+    help="When a person is needed: let the run wait, refuse, or approve unseen. By default the terminal is asked, "
+    "and without one it is refused.",
+)
+answer_option = click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="ANSWER",
+    help="An answer given beforehand: `approve`, `reject: too long`, an option or its number. Again for the next.",
+)
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show what commands and models write.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print an object a line for what happens.")
+
+
+def known_secrets() -> tuple[Mapping[str, str], Redactor]:
+    """All secrets, and what hides them."""
+    from quanta_tissu.tisslang.journal.redaction import Redactor
+    from quanta_tissu.tisslang.journal.secrets import SecretStore
+
+    values = SecretStore().all()
+    return values, Redactor(values)
+
+
+def performer_maker(
+    root: Path, secrets: Mapping[str, str], watcher: Progress | Events
+) -> Callable[[Journal, Options], Performer]:
+    """Makes what does the effects of a run in a project.
+
+    Args:
+        root: The project's folder.
+        secrets: All that there are; a run sees those that it names.
+        watcher: Gets what commands and models write.
+    """
+
+    def make(journal: Journal, options: Options) -> Performer:
+        from quanta_tissu.tisslang.engine.live.documents import Documents
+        from quanta_tissu.tisslang.engine.live.models import Models
+        from quanta_tissu.tisslang.engine.live.performer import LivePerformer
+        from quanta_tissu.tisslang.sandbox.policy import Level, Policy
+        from quanta_tissu.tisslang.sandbox.probe import require
+
+        level = Level(options.sandbox)
+        require(level)
+        performer = LivePerformer(
+            root,
+            journal.folder / "scratch",
+            Policy(level=level, network=options.network, environment=options.environment),
+            Models(options.models, root, options.prices),
+            Documents(options.database or str(root / ".tissu" / "database.db"), f"run {journal.folder.name}"),
+            secrets={name: _secret(secrets, name) for name in options.secrets},
+            redactor=journal.redactor,
+            on_output=watcher.output,
+        )
+        click.get_current_context().call_on_close(performer.close)
+        return performer
+
+    return make
+
+
+def _secret(secrets: Mapping[str, str], name: str) -> str:
+    from quanta_tissu.errors import ConfigError
+
+    if name not in secrets:
+        raise ConfigError(f"there is no secret {name}", hint=f"tissu secret set {name}")
+    return secrets[name]
+
+
+def refuse_wrong(program: Program) -> None:
+    """Say what is wrong with a script, and end the command if it cannot be run."""
+    from quanta_tissu.tisslang.diagnostics.text import render
+
+    colour = sys.stderr.isatty()
+    for one in program.diagnostics:
+        click.echo(render(one, program.main.source, colour=colour), err=True)
+    if not program.ok:
+        click.echo("nothing was run", err=True)
+        click.get_current_context().exit(ExitCode.FAILURE)
+
+
+def tell(ending: Ending, watcher: Progress | Events) -> None:
+    """Say how a run ended, and end the command accordingly."""
+    from quanta_tissu.cli.run.watching import Events
+
+    if isinstance(watcher, Events):
+        watcher.say("run.end", **as_object(ending))
+    else:
+        _tell_people(ending, watcher)
+    if ending.error is not None:
+        raise ending.error
+    code = {"done": ExitCode.OK, "failed": ExitCode.FAILURE, "paused": ExitCode.WAITING}[ending.status]
+    if code:
+        click.get_current_context().exit(code)
+
+
+def as_object(ending: Ending) -> dict[str, Any]:
+    """The end of a run for programs."""
+    found: dict[str, Any] = {"run": ending.run, "folder": str(ending.folder), "status": ending.status}
+    if ending.status == "done":
+        found["variables"] = dict(ending.variables)
+    if ending.failure is not None:
+        found["failure"] = ending.failure.value()
+    if ending.question is not None:
+        one = ending.question
+        found["question"] = {
+            "what": one.what,
+            "title": one.title,
+            "shown": one.shown,
+            "options": list(one.options),
+        }
+    return found
+
+
+def _tell_people(ending: Ending, watcher: Progress) -> None:
+    from quanta_tissu.tisslang.diagnostics.text import render
+
+    for diverged in ending.divergences:
+        click.echo(_divergence(diverged), err=True)
+    name = ending.run
+    match ending.status:
+        case "done":
+            click.echo(f"{click.style('done', fg='green', bold=True)} in {watcher.summary()}", err=True)
+            click.echo(f"tissu report {name} shows all of it", err=True)
+        case "failed" if ending.failure is not None:
+            colour = sys.stderr.isatty()
+            click.echo(err=True)
+            click.echo(render(ending.failure.diagnostic, ending.failure.site.source, colour=colour), err=True)
+            click.echo(f"failed after {watcher.summary()}", err=True)
+            click.echo(
+                f"tissu report {name} shows all of it; mend the script, and tissu resume {name} --script FILE "
+                "goes on with what is done",
+                err=True,
+            )
+        case "paused" if ending.question is not None:
+            one = ending.question
+            click.echo(f"waiting for a person: {one.title}", err=True)
+            for line in one.shown.splitlines():
+                click.echo(f"  │ {line}", err=True)
+            click.echo(f"tissu resume {name} --answer {'|'.join(one.options)}", err=True)
+
+
+def _divergence(diverged: Any) -> str:
+    """Where an edited script leaves what was recorded, in both versions."""
+    earlier = diverged.earlier
+    lines = ["the script wants something else from here on; what comes after is done anew:"]
+    if earlier is not None:
+        lines += [f"  recorded  {earlier.intent['source']}:{earlier.intent['line']}  {_shown(earlier.intent)}"]
+    site = diverged.effect.site
+    lines += [f"  now       {site.source.name}:{site.line}  {' '.join(site.text.split())}"]
+    return "\n".join(lines)
+
+
+def _shown(intent: Mapping[str, Any]) -> str:
+    import json
+
+    return f"{intent['op']} {json.dumps(intent['args'], ensure_ascii=False)}"

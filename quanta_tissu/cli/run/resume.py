@@ -1,0 +1,87 @@
+"""`tissu resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from quanta_tissu.cli.failures import ExitCode
+from quanta_tissu.cli.run.making import answer_option, json_option, unattended_option, verbose_option
+from quanta_tissu.cli.runs.shared import project_folder, project_option
+
+
+@click.command("resume")
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--script",
+    metavar="SCRIPT",
+    help="Another version of the script: what is recorded counts up to where it wants something else.",
+)
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Go on although files that the run wrote were changed since by somebody else.",
+)
+@click.option("--again", is_flag=True, help="Do the step that failed again, from its beginning.")
+@project_option
+@answer_option
+@unattended_option
+@verbose_option
+@json_option
+def command(
+    run: str,
+    script: str | None,
+    accept_changes: bool,
+    again: bool,
+    project: Path | None,
+    answers: Sequence[str],
+    unattended: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Go on with a run that died, waits for a person, or failed.
+
+    What is recorded is not done again. A command of which nobody knows whether it was done is asked about, unless
+    the script says `@on_resume retry` or it worked on a copy (`@sandbox txn`).
+
+    \b
+    Examples:
+      tissu resume 20261122-093000-a1b2
+      tissu resume 20261122-093000-a1b2 --answer "reject: too long"
+      tissu resume 20261122-093000-a1b2 --script plan.tiss      after mending it
+      tissu resume 20261122-093000-a1b2 --again                 after mending what it needs
+    """
+    from quanta_tissu.cli.lang.scripts import read_script
+    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell
+    from quanta_tissu.cli.run.person import whom_to_ask
+    from quanta_tissu.cli.run.watching import Events, Progress
+    from quanta_tissu.tisslang.engine.people import Prepared
+    from quanta_tissu.tisslang.engine.program import read_program
+    from quanta_tissu.tisslang.engine.rules import read_rules
+    from quanta_tissu.tisslang.engine.running import RUNS, resume
+
+    root = project_folder(project)
+    edited = None
+    if script is not None:
+        edited = read_program(read_script(Path(script)), read_script)
+        refuse_wrong(edited)
+    values, redactor = known_secrets()
+    watcher = Events() if as_json else Progress(verbose=verbose)
+    try:
+        ending = resume(
+            root / RUNS / run,
+            doer=performer_maker(root, values, watcher),
+            person=Prepared(tuple(answers), whom_to_ask(unattended), "command line"),
+            watcher=watcher,
+            rules=read_rules(root / ".tissu" / "rules.toml"),
+            redactor=redactor,
+            edited=edited,
+            accept_changes=accept_changes,
+            again=again,
+        )
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; tissu resume {run} goes on", err=True)
+        click.get_current_context().exit(ExitCode.INTERRUPTED)
+    tell(ending, watcher)
