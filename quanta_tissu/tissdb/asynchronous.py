@@ -196,6 +196,11 @@ class AsyncDatabase(_Queried[Database]):
         """How it was named."""
         return str(self._blocking.url)
 
+    @property
+    def actor(self) -> str:
+        """On whose behalf changes are made."""
+        return str(self._blocking.actor)
+
     async def uuid(self) -> str:
         """Tells it from all other databases."""
         return await self._run(lambda: self._blocking.uuid)

@@ -15,6 +15,22 @@ from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index, Inde
 _NAME = re.compile(r"[^\W\d_][\w-]{0,99}")
 
 
+class Known:
+    """The newest catalog that has been seen, for everybody in a process who uses a database.
+
+    Attributes:
+        catalog: That.
+    """
+
+    def __init__(self) -> None:
+        self.catalog = Catalog(-1, {})
+
+    def note(self, catalog: Catalog) -> None:
+        """Somebody has seen this one."""
+        if catalog.version > self.catalog.version:
+            self.catalog = catalog
+
+
 def load(connection: Connection) -> Catalog:
     """The catalog as it is."""
     [(version,)] = connection.rows("SELECT catalog FROM _head")

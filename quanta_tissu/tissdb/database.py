@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
+from quanta_tissu.errors import DatabaseError, StorageError
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.audit import AuditReport, append_anchor, read_anchors, read_head, verify_log
 from quanta_tissu.tissdb.backend import Backend, Connection
@@ -27,8 +26,9 @@ from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
 from quanta_tissu.tissdb.documents import Changes, NewDocument, Prepared, Written, prepared
 from quanta_tissu.tissdb.feed import watch
+from quanta_tissu.tissdb.format import set_up
 from quanta_tissu.tissdb.indexes import keeper_of
-from quanta_tissu.tissdb.log import EMPTY, Entry, Head, Log, entries_page
+from quanta_tissu.tissdb.log import Entry, Head, Log, entries_page
 from quanta_tissu.tissdb.scope import limited
 from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.settings import UNSET, Unset, alter, settings_of
@@ -38,16 +38,8 @@ from quanta_tissu.tissdb.writer import Writer
 
 T = TypeVar("T")
 
-FORMAT = 2
-"""Of tables and files; one of a later format is refused, one of an earlier is brought up to date when opened.
-
-1: the first. 2: every page of a file has a checksum, or the cipher's tag.
-"""
-
 _KEYS_LIVE = 7 * 24 * 3600 * 1_000_000
 """Microseconds for which the result of an idempotency key is kept at least."""
-
-_MAGIC = "quanta_tissu.tissdb"
 
 
 class Database(Queries):
@@ -66,13 +58,12 @@ class Database(Queries):
         self._process = os.getpid()
         self._idle: deque[Connection] = deque()
         self._committed = threading.Condition()
-        self._last_seq = 0
-        self._catalog = Catalog(-1, {})
+        self._known = catalogs.Known()
         self._vectors: dict[int, VectorCache] = {}
         try:
-            _set_up(backend)
+            set_up(backend)
             self._writer = Writer(backend, self._note_commit)
-            self._catalog = self.read_connection(catalogs.load)
+            self._note_catalog(self.read_connection(catalogs.load))
         except BaseException:
             self.close()
             raise
@@ -271,6 +262,11 @@ class Database(Queries):
         return other
 
     @property
+    def actor(self) -> str:
+        """On whose behalf changes are made."""
+        return self._actor
+
+    @property
     def uuid(self) -> str:
         """Tells it from all other databases."""
         return self.read_connection(
@@ -437,62 +433,13 @@ class Database(Queries):
         self._note_catalog(self.read_connection(catalogs.load))
         return self._catalog
 
+    @property
+    def _catalog(self) -> Catalog:
+        return self._known.catalog
+
     def _note_catalog(self, catalog: Catalog) -> None:
-        if catalog.version > self._catalog.version:
-            self._catalog = catalog
+        self._known.note(catalog)
 
     def _note_commit(self, seq: int) -> None:
         with self._committed:
-            self._last_seq = seq
             self._committed.notify_all()
-
-
-def _set_up(backend: Backend) -> None:
-    """Make the tables of a new database; see that those of an old one are ours.
-
-    Raises:
-        CorruptionError: They are not.
-        DatabaseError: They are of a later format.
-    """
-    with _writing(backend) as connection:
-        format = FORMAT
-        if connection.dialect.has_tables(connection):
-            format = _format(connection, backend.url)
-        else:
-            for statement in connection.dialect.create_base_tables():
-                connection.run(statement)
-            connection.run('INSERT INTO _head ("only", seq, hash, catalog) VALUES (1, 0, ?, 0)', (EMPTY,))
-            for name, value in {"magic": _MAGIC, "format": str(FORMAT), "uuid": str(uuid.uuid4())}.items():
-                connection.run("INSERT INTO _settings (name, value) VALUES (?, ?)", (name, value))
-    backend.upgrade(format)
-    if format < FORMAT:
-        with _writing(backend) as connection:
-            connection.run("UPDATE _settings SET value = ? WHERE name = 'format'", (str(FORMAT),))
-
-
-@contextmanager
-def _writing(backend: Backend) -> Iterator[Connection]:
-    connection = backend.connect(write=True)
-    try:
-        connection.begin_write()
-        yield connection
-        connection.commit()
-    finally:
-        if not connection.lost:
-            connection.rollback()
-        connection.close()
-
-
-def _format(connection: Connection, url: str) -> int:
-    settings: dict[str, str] = {}
-    if connection.dialect.has_tables(connection, "_settings"):
-        settings = dict(connection.rows("SELECT name, value FROM _settings WHERE name IN ('magic', 'format')"))
-    if settings.get("magic") != _MAGIC:
-        raise CorruptionError(f"{url} is a database, but not one of TissDB", hint="name another file")
-    format = int(settings["format"])
-    if format > FORMAT:
-        raise DatabaseError(
-            f"{url} has format {format}; this version knows formats up to {FORMAT}",
-            hint="open it with the version that wrote it, or a later one",
-        )
-    return format

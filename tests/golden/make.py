@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import quanta_tissu.tissdb as tissdb
-from quanta_tissu.tissdb.database import FORMAT
+from quanta_tissu.tissdb.format import FORMAT
 from quanta_tissu.tissdb.values import encode
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ import pytest
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.errors import DatabaseError
-from quanta_tissu.tissdb.database import FORMAT
+from quanta_tissu.tissdb.format import FORMAT
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

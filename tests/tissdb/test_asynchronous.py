@@ -242,6 +242,7 @@ class TestDatabase:
                 await db.as_actor("grace")["notes"].insert({})
                 assert [entry.actor async for entry in db.log()] == ["ada", "ada", "grace"]
                 assert db.url == str(url)
+                assert (db.actor, db.as_actor("grace").actor) == ("ada", "grace")
                 assert len(await db.uuid()) == 36
 
         run(work)

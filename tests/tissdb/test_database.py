@@ -11,6 +11,7 @@ import pytest
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.errors import BusyError, CorruptionError, DatabaseError, StorageError
+from quanta_tissu.tissdb import catalog as catalogs
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(path):
@@ -156,3 +157,13 @@ def test_changes_are_made_on_somebodys_behalf(db):
     db.as_actor("ada")["a"].insert({})
     db["a"].insert({})
     assert [entry.actor for entry in db.log()] == ["ada", "ada", "tester"]
+    assert (db.actor, db.as_actor("ada").actor) == ("tester", "ada")
+
+
+def test_who_acts_for_somebody_knows_the_same_collections(db, monkeypatch):
+    other = db.as_actor("ada")
+    db["a"].insert({"n": 1}, id="x")
+    monkeypatch.setattr(catalogs, "load", lambda connection: pytest.fail("it is known already"))
+    assert other["a"]["x"]["n"] == 1
+    other["a"].insert({"n": 2})
+    assert db["a"].count() == 2

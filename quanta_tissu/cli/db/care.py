@@ -30,7 +30,7 @@ def stats_command(database: str, as_json: bool) -> None:
     Example:
       tissu db stats notes.db
     """
-    from quanta_tissu.tissdb.database import FORMAT
+    from quanta_tissu.tissdb.format import FORMAT
 
     with opened(database) as db:
         head = db.head()
