@@ -95,11 +95,10 @@ class Journal:
                     os.fsync(descriptor)
                     os.close(descriptor)
             except BaseException:
-                os.close(journal._descriptor)
-                journal._anchor.close()
+                journal._let_go()
                 if not journal._records:  # nothing was begun: leave nothing behind
-                    (folder / JOURNAL).unlink()
-                    anchor_path(folder).unlink()
+                    (folder / JOURNAL).unlink(missing_ok=True)
+                    anchor_path(folder).unlink(missing_ok=True)
                 raise
         except BaseException as error:
             lock.close()
@@ -132,10 +131,14 @@ class Journal:
             found = recover(folder)
             journal = cls(folder, lock, found.records, redactor, anchors)
             journal._synchronised = found.synchronised
-            if found.notes:
-                journal.append("note", durable=True, text="; ".join(found.notes), recovered=True)
-            else:
-                journal._note_end()
+            try:
+                if found.notes:
+                    journal.append("note", durable=True, text="; ".join(found.notes), recovered=True)
+                else:
+                    journal._note_end()
+            except BaseException:
+                journal._let_go()
+                raise
         except BaseException as error:
             lock.close()
             if isinstance(error, OSError):
@@ -250,8 +253,7 @@ class Journal:
         finally:
             with self._write_lock:
                 self._closed = True
-                os.close(self._descriptor)
-                self._anchor.close()
+                self._let_go()
                 self._lock_file.close()
 
     def __enter__(self) -> Self:
@@ -261,6 +263,10 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _let_go(self) -> None:
+        os.close(self._descriptor)
+        self._anchor.close()
 
     def _check(self) -> None:
         if self._closed:

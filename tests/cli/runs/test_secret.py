@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import sys
+import termios
 import time
 
 import pytest
@@ -85,7 +86,8 @@ class Terminal:
             except OSError:
                 break
             if shown.count(b": ") > asked and asked < len(typed):
-                time.sleep(0.1)  # until it does not echo any more
+                while termios.tcgetattr(terminal)[3] & termios.ECHO:  # what was typed before is thrown away
+                    time.sleep(0.01)
                 os.write(terminal, typed[asked].encode() + b"\n")
                 asked += 1
         os.waitpid(pid, 0)

@@ -33,6 +33,10 @@ _VALUES = st.recursive(
 )
 
 
+def _refuse(*arguments) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     return tmp_path / ".tissu" / "runs" / "r1"
@@ -193,6 +197,46 @@ class TestRefusals:
         said = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
         assert f"the run r1 is in use by process {os.getpid()} on " in said.stdout
         assert "help: wait until it has ended" in said.stdout
+
+    def test_a_disk_that_is_full_from_the_start_leaves_nothing_to_be_in_the_way(self, folder, monkeypatch):
+        def refuse(descriptor: int, content: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", refuse)
+            with pytest.raises(JournalError, match="the disk is full"):
+                Journal.create(folder, script="plan.tiss")
+        Journal.create(folder, script="plan.tiss").close()
+
+    def test_a_journal_that_cannot_be_gone_on_with_can_be_opened_later(self, folder, journal, monkeypatch):
+        journal.close()
+        with (folder / "journal.jsonl").open("a") as file:
+            file.write("torn")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", _refuse)
+            with pytest.raises(JournalError, match="cannot be written"):
+                Journal.open(folder)
+        Journal.open(folder).close()
+
+    def test_a_blob_that_the_disk_refuses(self, folder, journal, monkeypatch):
+        journal.put(b"there is a folder")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", _refuse)
+            with pytest.raises(JournalError, match="cannot be written"):
+                journal.put(b"content")
+        assert len(list((folder / "blobs").iterdir())) == 1
+        assert journal.get(journal.put(b"content")) == b"content"
+
+    def test_a_record_that_cannot_even_be_taken_back_ends_the_journal(self, folder, journal, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", _refuse)
+            patch.setattr(os, "ftruncate", _refuse)
+            with pytest.raises(JournalError, match="cannot be written"):
+                journal.append("note", text="lost")
+        with pytest.raises(JournalError, match="cannot go on: the record 2 could not be taken back"):
+            journal.append("note", text="after")
+        journal.close()
+        Journal.open(folder).close()
 
     def test_a_place_where_nothing_can_be_written(self, tmp_path):
         (tmp_path / "file").write_text("")
