@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from quanta_tissu.errors import AnswerFormError, ModelError
@@ -19,6 +20,7 @@ from quanta_tissu.tisslang.llm.protocol import LanguageModel, Message, OnText, R
 from quanta_tissu.tisslang.llm.schemas import Schema, check, violations
 
 _MOST_FINDINGS = 20
+_MOST_BEGINNINGS = 30  # of a value within other text: each may be read to the end in vain
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
@@ -117,7 +119,7 @@ def read_json(text: str) -> Any:
         except ValueError as error:
             problem = problem or error
     decoder = json.JSONDecoder(object_pairs_hook=_no_doubles, parse_constant=_no_constant)
-    for found in re.finditer(r"[{\[]", text):
+    for found in islice(re.finditer(r"[{\[]", text), _MOST_BEGINNINGS):
         try:
             value = decoder.raw_decode(text, found.start())[0]
         except (ValueError, RecursionError):

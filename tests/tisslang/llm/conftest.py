@@ -34,9 +34,10 @@ def stories(shared_data, tmp_path_factory):
 def chat_model():
     """A model that was never trained, whose tokenizer has ChatML's marks."""
     text = "the quick brown fox jumps over the lazy dog " * 20
-    vocabulary = BPETokenizer.train([text], vocab_size=290)
+    vocabulary = BPETokenizer()
+    vocabulary.train([text], 290)
     tokenizer = with_special(vocabulary, ["<|im_start|>", "<|im_end|>"])
-    config = ModelConfig(vocab_size=tokenizer.vocab_size, context_length=160, n_layers=2, d_model=32, n_heads=4)
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, context_length=400, n_layers=2, d_model=32, n_heads=4)
     decoder = Decoder.initialise(config, seed=1)
     decoder.parameters.flat[:] += np.random.default_rng(2).normal(size=decoder.parameters.flat.shape) * 0.2
     return LanguageModel(decoder, tokenizer, Config(generate=GenerateConfig(temperature=0.7)))
