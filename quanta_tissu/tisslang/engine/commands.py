@@ -27,7 +27,7 @@ from quanta_tissu.tisslang.engine.effects import (
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.frame import Frame
 from quanta_tissu.tisslang.engine.scope import LastRun
-from quanta_tissu.tisslang.engine.values import Unknown, Value, as_text, is_number, kind_of, shown
+from quanta_tissu.tisslang.engine.values import Unknown, Value, as_text, hole, is_number, kind_of, shown, text_of
 from quanta_tissu.tisslang.source import Span
 from quanta_tissu.tisslang.syntax import statements as ast
 from quanta_tissu.tisslang.syntax.expressions import Binary, Expression, Item, Member, Variable, children
@@ -87,7 +87,7 @@ def perform(statement: ast.Statement, frame: Frame) -> Doing[None]:
 def _path_and_text(path: Expression, text: Expression, frame: Frame) -> Doing[tuple[Value, Value]]:
     where = yield from frame.value(path)
     said = yield from frame.value(text)
-    return where, said if isinstance(said, Unknown) else as_text(said)
+    return where, text_of(said)
 
 
 # --- RUN ---------------------------------------------------------------------------------------------------------
@@ -112,12 +112,16 @@ def _run(run: ast.Run, frame: Frame) -> Doing[None]:
     if isinstance(outcome.value, dict):
         scope.last_run = LastRun(outcome.value, site, as_text(shell.command))
     elif isinstance(outcome.value, Unknown):
-        parts: dict[str, Value] = {name: Unknown(f"{{LAST_RUN.{name}}}") for name in LAST_RUN}
-        scope.last_run = LastRun(parts, site, as_text(shell.command))
+        scope.last_run = unknown_run(site, as_text(shell.command))
     if outcome.problem is not None:
         code, message = outcome.problem
         notes = tuple(_output(scope.last_run)) if isinstance(outcome.value, dict) else ()
         raise Failure(code, message, site, notes=notes, help=outcome.help)
+
+
+def unknown_run(site: Site, command: str) -> LastRun:
+    """What came of a command, where nobody knows it yet."""
+    return LastRun({name: hole(f"LAST_RUN.{name}") for name in LAST_RUN}, site, command)
 
 
 def _output(run: LastRun | None) -> Iterator[str]:
@@ -193,7 +197,7 @@ def _prompt(statement: ast.PromptAgent, frame: Frame) -> Doing[None]:
     prompt = yield from frame.value(statement.prompt)
     schema = None if statement.schema is None else (yield from frame.value(statement.schema))
     ask = AskModel(
-        prompt=prompt if isinstance(prompt, Unknown) else as_text(prompt),
+        prompt=text_of(prompt),
         schema=schema,
         settings=frame.model_settings(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -10,7 +11,7 @@ from quanta_tissu.tisslang.engine.effects import Action, Doing, ReadFile, Reques
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.scope import Scope
 from quanta_tissu.tisslang.engine.shell import ShellText
-from quanta_tissu.tisslang.engine.values import Unknown, Value, WrongValue, as_text, holds_unknown
+from quanta_tissu.tisslang.engine.values import Unknown, Value, WrongValue, as_text, holds_unknown, hole
 from quanta_tissu.tisslang.source import SourceFile, Span
 from quanta_tissu.tisslang.syntax.expressions import (
     Binary,
@@ -124,14 +125,12 @@ class Evaluator:
                 return self._last_run(name)
             case Member(base=base, name=name):
                 whole = yield from self.value(base)
-                return (
-                    Unknown(f"{whole.shape}.{name}") if isinstance(whole, Unknown) else values.member(whole, name)
-                )
+                return self._shape(expression) if isinstance(whole, Unknown) else values.member(whole, name)
             case Item(base=base, index=index):
                 whole = yield from self.value(base)
                 at = yield from self.value(index)
                 if isinstance(whole, Unknown) or isinstance(at, Unknown):
-                    return Unknown(f"{as_text(whole)}[{as_text(at)}]")
+                    return self._shape(expression)
                 return values.item(whole, at)
             case File(path=path):
                 return (yield from self._file(path, expression.span))
@@ -140,7 +139,7 @@ class Evaluator:
                 return truth if isinstance(truth, Unknown) else not truth
             case Negative(operand=operand):
                 number = yield from self.value(operand)
-                return number if isinstance(number, Unknown) else values.minus(0, number)
+                return self._shape(expression) if isinstance(number, Unknown) else values.minus(0, number)
             case Test():
                 return (yield from self._test(expression))
             case Binary():
@@ -170,18 +169,23 @@ class Evaluator:
                 value = yield from self._hole(part)
             except WrongValue as wrong:
                 raise self._failure(wrong, part.span) from None
-            unknown = unknown or holds_unknown(value)
+            if holds_unknown(value):  # how a list or an object is written depends on all that is in it
+                unknown, value = True, hole(self._source[part.value.span])
             parts.append(as_text(value))
         joined = "".join(parts)
         return Unknown(joined) if unknown else joined
 
-    def _hole(self, hole: Hole) -> Doing[Value]:
-        value = yield from self.value(hole.value)
-        if isinstance(value, Unknown):
-            return Unknown(f"{{{self._source[hole.value.span]}}}")
-        for one in hole.filters:
+    def _hole(self, part: Hole) -> Doing[Value]:
+        value = yield from self.value(part.value)
+        if isinstance(value, Unknown) or (part.filters and holds_unknown(value)):
+            return self._shape(part.value)
+        for one in part.filters:
             value = values.FILTERS[one.name](value)
         return value
+
+    def _shape(self, expression: Expression) -> Unknown:
+        """What an expression is called whose value is not known."""
+        return hole(self._source[expression.span])
 
     def _file(self, path: Expression, span: Span) -> Doing[Value]:
         where = yield from self.value(path)
@@ -215,8 +219,9 @@ class Evaluator:
         left = yield from self.value(binary.left)
         right = yield from self.value(binary.right)
         if holds_unknown(left) or holds_unknown(right):
-            sign = "" if operator == "+" else f" {operator} "
-            return Unknown(f"{as_text(left)}{sign}{as_text(right)}")
+            if operator == "+" and (_is_text(left) or _is_text(right)):
+                return Unknown(f"{as_text(values.text_of(left))}{as_text(values.text_of(right))}")
+            return self._shape(binary)
         match operator:
             case "+":
                 return values.plus(left, right)
@@ -242,3 +247,10 @@ class Evaluator:
         if right is decides or not isinstance(left, Unknown):
             return right
         return left
+
+
+def _is_text(value: Value) -> bool:
+    """Whether a value is a text for certain, also if not all of it is known."""
+    if isinstance(value, Unknown):  # more than a single hole
+        return not re.fullmatch(r"\{[^{}]*\}", value.shape)
+    return isinstance(value, str)

@@ -1,13 +1,13 @@
 """The meaning of scripts: it says what is to be done, one effect after the other, and does nothing itself.
 
 Every run, replay and plan goes through here, so that a plan cannot say anything else than a run does. Where a plan
-cannot know which way is gone, `exhaustive` goes all of them.
+cannot know which way is gone, an `Explorer` goes all of them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from quanta_tissu.tisslang.engine.budgets import Usage
 from quanta_tissu.tisslang.engine.commands import perform
@@ -20,23 +20,21 @@ from quanta_tissu.tisslang.engine.effects import (
     Discard,
     Doing,
     Effect,
-    EstimateBlock,
     Fork,
     Notice,
     Outcome,
-    RunCommand,
     Site,
 )
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.frame import Frame
-from quanta_tissu.tisslang.engine.planning import effects_of
 from quanta_tissu.tisslang.engine.scope import Binding, Scope
-from quanta_tissu.tisslang.engine.values import Unknown, Value, as_text, kind_of, shown
+from quanta_tissu.tisslang.engine.values import Value, as_text, kind_of, shown
 from quanta_tissu.tisslang.source import SourceFile
 from quanta_tissu.tisslang.syntax import statements as ast
 from quanta_tissu.tisslang.syntax.expressions import Expression
 
 _DEEPEST_CALL = 40
+_DEEPEST_BLOCK = 200  # blocks in blocks, over all tasks: each takes some of the stack
 
 
 class Interpreter:
@@ -47,7 +45,6 @@ class Interpreter:
         source: Its text.
         tasks: What CALL can do: by title, each with the script it stands in.
         settings: What directives would say at its top: what the caller asked for.
-        exhaustive: Whether to go all ways, because values are not known.
     """
 
     def __init__(
@@ -57,13 +54,11 @@ class Interpreter:
         tasks: Mapping[str, tuple[ast.DefineTask, SourceFile]],
         *,
         settings: Mapping[str, Value] | None = None,
-        exhaustive: bool = False,
     ) -> None:
         self._statements = statements
         self._source = source
         self._tasks = tasks
         self._settings = dict(settings or {})
-        self.exhaustive = exhaustive
         self._lock = threading.Lock()
         self._usage = Usage()
 
@@ -80,8 +75,8 @@ class Interpreter:
     # --- what commands need --------------------------------------------------------------------------------------
 
     def spent(self) -> Value:
-        """The money that was spent so far; a plan does not know."""
-        return Unknown("{COST}") if self.exhaustive else self._usage.cost
+        """The money that was spent so far."""
+        return self._usage.cost
 
     def act(self, action: Action, key: str, site: Site, scope: Scope) -> Doing[Outcome]:
         """Have an action done; what came of it, which may be a failure."""
@@ -190,12 +185,7 @@ class Interpreter:
             raise
         finally:
             scope.transaction = None
-        ending = frame.at(f"{frame.path}.commit")
-        ending.scope.transaction = frame.path
-        try:
-            yield from ending.act(Commit(), site.span)
-        finally:
-            scope.transaction = None
+        yield from frame.at(f"{frame.path}.commit").act(Commit(), site.span)
 
     def _end(self, frame: Frame, site: Site, status: str, began: float) -> Notice:
         seconds = round(frame.scope.clock - began, 3)
@@ -204,30 +194,19 @@ class Interpreter:
     # --- ways ----------------------------------------------------------------------------------------------------
 
     def _if(self, statement: ast.If, frame: Frame) -> Doing[None]:
-        arms: list[tuple[Expression | None, ast.Body]] = [(statement.condition, statement.body)]
-        arms += [(one.condition, one.body) for one in statement.branches]
-        arms.append((None, statement.otherwise or ()))
-        scopes: list[Scope] = []  # where nobody knows which way is gone
-        for number, (condition, body) in enumerate(arms):
-            holds: bool | Unknown = True
+        for number, (condition, body) in enumerate(arms(statement)):
             if condition is not None:
                 holds = yield from frame.truth(condition)
                 site = frame.site(condition.span)
-                said = {"what": "IF", "condition": site.text, "holds": holds if isinstance(holds, bool) else None}
+                said = {"what": "IF", "condition": site.text, "holds": holds}
                 yield Notice(kind="decision", key=f"{frame.path}.{number}", site=site, data=said)
-            if holds is False:
-                continue
-            if holds is True and not scopes:
-                yield from self.body(body, frame.at(f"{frame.path}.{number}"))
-                return
-            way = frame.scope.copy()
-            yield from self.body(body, frame.at(f"{frame.path}.{number}", way))
-            scopes.append(way)
-            if holds is True:
-                break
-        _come_together(frame.scope, scopes)
+                if not holds:
+                    continue
+            yield from self.body(body, frame.at(f"{frame.path}.{number}"))
+            return
 
     def _choose(self, statement: ast.Choose, frame: Frame) -> Doing[None]:
+        before = frame.scope.settings
         options: list[tuple[str, ast.Body]] = []
         for one in statement.body:
             if isinstance(one, ast.Option | ast.Step):
@@ -239,12 +218,20 @@ class Interpreter:
             question = yield from frame.text(statement.question)
         ask = AskPerson(what="choose", shown=question, options=tuple(title for title, _ in options))
         chosen = yield from frame.act(ask, statement.keyword)
-        if isinstance(chosen, Unknown):
-            scopes = [frame.scope.copy() for _ in options]
-            for number, ((_, body), way) in enumerate(zip(options, scopes, strict=True)):
-                yield from self.body(body, frame.at(f"{frame.path}.{number}", way))
-            _come_together(frame.scope, scopes)
-            return
+        try:
+            yield from self._chosen(statement, frame, options, chosen, question)
+        finally:
+            frame.scope.settings = before
+
+    def _chosen(
+        self,
+        statement: ast.Choose,
+        frame: Frame,
+        options: list[tuple[str, ast.Body]],
+        chosen: Value,
+        question: str,
+    ) -> Doing[None]:
+        """Do the option that a person chose."""
         number = next(n for n, (title, _) in enumerate(options) if title == chosen)
         said = {"what": "CHOOSE", "condition": question, "chosen": chosen}
         yield Notice(kind="decision", key=frame.path, site=frame.site(statement.keyword), data=said)
@@ -252,27 +239,26 @@ class Interpreter:
 
     def _for(self, statement: ast.For, frame: Frame) -> Doing[None]:
         items = yield from frame.value(statement.items)
+        name, variables = statement.name.text, frame.scope.variables
+        outside = variables.get(name)
+        yield from self._rounds(statement, frame, items)
+        variables = frame.scope.variables
+        variables.pop(name, None)
+        if outside is not None:
+            variables[name] = outside
+
+    def _rounds(self, statement: ast.For, frame: Frame, items: Value) -> Doing[None]:
+        """Do the same for each item."""
         site = frame.site(statement.items.span)
-        name, scope = statement.name.text, frame.scope
-        outside = scope.variables.get(name)
-        if isinstance(items, Unknown):
-            scope.variables[name] = Binding(Unknown(f"{{{name}}}"), site)
-            again = scope.often(None)
-            yield from self.body(statement.body, frame.at(f"{frame.path}#n", again))
-            scope.become(again)
-        elif isinstance(items, list | str):
-            for number, one in enumerate(items.splitlines() if isinstance(items, str) else items):
-                scope.variables[name] = Binding(one, site)
-                yield from self.body(statement.body, frame.at(f"{frame.path}#{number}"))
-        else:
+        if not isinstance(items, list | str):
             raise Failure(
                 "R201",
                 f"FOR takes a list, or a text for its lines; this is {kind_of(items)}: {shown(items)}",
                 site,
             )
-        scope.variables.pop(name, None)
-        if outside is not None:
-            scope.variables[name] = outside
+        for number, one in enumerate(items.splitlines() if isinstance(items, str) else items):
+            frame.scope.variables[statement.name.text] = Binding(one, site)
+            yield from self.body(statement.body, frame.at(f"{frame.path}#{number}"))
 
     # --- failures ------------------------------------------------------------------------------------------------
 
@@ -282,9 +268,9 @@ class Interpreter:
             yield from self.body(statement.body, frame.at(f"{frame.path}.try"))
         except Failure as failure:
             pending = failure
-        if statement.catch is not None and (pending is not None or self.exhaustive):
+        if statement.catch is not None and pending is not None:
             try:
-                yield from self._catch(statement, pending, frame)
+                yield from self._catch(statement, statement.catch, pending, frame)
                 pending = None
             except Failure as failure:
                 pending = failure
@@ -293,31 +279,26 @@ class Interpreter:
         if pending is not None:
             raise pending
 
-    def _catch(self, statement: ast.Try, caught: Failure | None, frame: Frame) -> Doing[None]:
+    def _catch(self, statement: ast.Try, body: ast.Body, caught: Failure, frame: Frame) -> Doing[None]:
         variables = frame.scope.variables
-        if caught is not None:
-            site = frame.site(statement.keyword)
-            said = {"what": "CATCH", "code": caught.diagnostic.code, "condition": caught.diagnostic.message}
-            yield Notice(kind="decision", key=f"{frame.path}.catch", site=site, data=said)
-        name = None if statement.error is None else statement.error
+        site = frame.site(statement.keyword)
+        said = {"what": "CATCH", "code": caught.diagnostic.code, "condition": caught.diagnostic.message}
+        yield Notice(kind="decision", key=f"{frame.path}.catch", site=site, data=said)
+        name = statement.error
+        frame.bind(name, caught.value())
+        yield from self.body(body, frame.at(f"{frame.path}.catch"))
         if name is not None:
-            value = Unknown(f"{{{name.text}}}") if caught is None else caught.value()
-            variables[name.text] = Binding(value, frame.site(name.span))
-        yield from self.body(statement.catch or (), frame.at(f"{frame.path}.catch"))
-        if name is not None:
-            frame.scope.variables.pop(name.text, None)
+            variables.pop(name.text, None)
 
     def _retry(self, statement: ast.Retry, frame: Frame) -> Doing[None]:
         times = yield from frame.value(statement.times)
-        site = frame.site(statement.times.span)
-        if isinstance(times, Unknown):
-            yield from self._all_attempts(statement, frame, None)
-            return
+        yield from self._attempts(statement, frame, times)
+
+    def _attempts(self, statement: ast.Retry, frame: Frame, times: Value) -> Doing[None]:
+        """Do the same until it does not fail."""
         if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+            site = frame.site(statement.times.span)
             raise Failure("R201", f"RETRY MAX takes a whole number above 0, not {shown(times)}", site)
-        if self.exhaustive:
-            yield from self._all_attempts(statement, frame, times)
-            return
         before: str | None = None
         for attempt in range(1, times + 1):
             try:
@@ -333,15 +314,6 @@ class Interpreter:
                 if same or attempt == times:
                     raise _given_up(failure, attempt, same) from failure
                 yield from self._fix(statement, frame, f"{frame.path}#{attempt}.fix", failure.value())
-
-    def _all_attempts(self, statement: ast.Retry, frame: Frame, times: int | None) -> Doing[None]:
-        """What a RETRY does at most, for a plan."""
-        again = frame.scope.often(times)
-        yield from self.body(statement.body, frame.at(f"{frame.path}#n", again))
-        frame.scope.become(again)
-        if times != 1:
-            less = frame.at(f"{frame.path}#n.fix", frame.scope.often(None if times is None else times - 1))
-            yield from self._fix(statement, less, less.path, Unknown("{failure}"))
 
     def _fix(self, statement: ast.Retry, frame: Frame, key: str, failure: Value) -> Doing[None]:
         """Ask a model for a correction."""
@@ -363,6 +335,7 @@ class Interpreter:
     # --- at the same time ----------------------------------------------------------------------------------------
 
     def _parallel(self, statement: ast.Parallel, frame: Frame) -> Doing[None]:
+        settings = frame.scope.settings
         for one in statement.body:
             if isinstance(one, ast.Directive):
                 yield from self._directive(one, frame)
@@ -375,6 +348,7 @@ class Interpreter:
         cancel = frame.scope.settings.get("on_error", "cancel") == "cancel"
         failures = yield Fork(key=frame.path, branches=branches, cancel=cancel)
         base = frame.scope
+        base.settings = settings
         before = dict(base.variables)
         for scope in scopes:  # in the order in which they are written
             base.variables.update({n: one for n, one in scope.variables.items() if before.get(n) is not one})
@@ -410,12 +384,10 @@ class Interpreter:
         title = statement.title.plain or ""
         task, source = self._tasks[title]
         scope = frame.scope
-        if self.exhaustive and title in scope.calls:
-            return  # what it does was said; how often is not known
-        if len(scope.calls) >= _DEEPEST_CALL:
+        if len(scope.calls) >= _DEEPEST_CALL or frame.path.count("/") > _DEEPEST_BLOCK:
             raise Failure(
                 "R210",
-                f"tasks call each other {_DEEPEST_CALL} levels deep",
+                f"tasks call each other {len(scope.calls)} levels deep",
                 frame.site(statement.span),
                 help="use FOR",
             )
@@ -432,20 +404,31 @@ class Interpreter:
             value = yield from frame.value(argument)
             inner.variables[name.text] = Binding(value, frame.site(argument.span))
         try:
-            yield from self.body(task.body, Frame(self, source, inner, frame.path))
+            yield from self.called(task, Frame(self, source, inner, frame.path))
         finally:
             scope.clock = inner.clock
 
+    def called(self, task: ast.DefineTask, frame: Frame) -> Doing[None]:
+        """Do what a task says."""
+        yield from self.body(task.body, frame)
+
     def _estimate(self, statement: ast.EstimateCost, frame: Frame) -> Doing[None]:
-        if not self.exhaustive:
-            planner = Interpreter((), self._source, self._tasks, exhaustive=True)
-            found = effects_of(planner.body(statement.body, Frame(planner, frame.source, frame.scope.copy(), "")))
-            runs = [one.at_most for one in found if isinstance(one.action, RunCommand)]
-            prompts = tuple((one.action, one.at_most) for one in found if isinstance(one.action, AskModel))
-            estimate = EstimateBlock(commands=at_most(runs), prompts=prompts)
-            said = {"text": as_text((yield from frame.act(estimate, statement.keyword)))}
-            yield Notice(kind="note", key=frame.path, site=frame.site(statement.keyword), data=said)
+        from quanta_tissu.tisslang.engine.exploring import Explorer  # a plan is made of this very class
+        from quanta_tissu.tisslang.engine.planning import estimate_of
+
+        planner = Explorer((), self._source, self._tasks)
+        estimate = estimate_of(planner.body(statement.body, Frame(planner, frame.source, frame.scope.copy(), "")))
+        said = {"text": as_text((yield from frame.act(estimate, statement.keyword)))}
+        yield Notice(kind="note", key=frame.path, site=frame.site(statement.keyword), data=said)
         yield from self.body(statement.body, frame)
+
+
+def arms(statement: ast.If) -> Iterator[tuple[Expression | None, ast.Body]]:
+    """The ways of an IF in order, each with its condition; the last has none."""
+    yield statement.condition, statement.body
+    for one in statement.branches:
+        yield one.condition, one.body
+    yield None, statement.otherwise or ()
 
 
 def _sandbox(body: ast.Body, scope: Scope) -> Value:
@@ -454,16 +437,6 @@ def _sandbox(body: ast.Body, scope: Scope) -> Value:
         if isinstance(one, ast.Directive) and one.name.text == "sandbox" and isinstance(one.value, ast.Name):
             return one.value.text
     return scope.settings.get("sandbox")
-
-
-def at_most(times: Iterable[int | None]) -> int | None:
-    """How often in all; None if nobody knows of one of them."""
-    total = 0
-    for one in times:
-        if one is None:
-            return None
-        total += one
-    return total
 
 
 def _given_up(failure: Failure, attempt: int, same: bool) -> Failure:
@@ -480,16 +453,3 @@ def _given_up(failure: Failure, attempt: int, same: bool) -> Failure:
         help=one.help,
         **dict(one.data),
     )
-
-
-def _come_together(scope: Scope, ways: list[Scope]) -> None:
-    """What is known where ways come together of which one is gone, and nobody knows which."""
-    if not ways:
-        return
-    joined: dict[str, Binding] = {}
-    for name in dict.fromkeys(name for way in ways for name in way.variables):
-        found = [way.variables[name] for way in ways if name in way.variables]
-        same = len(found) == len(ways) and all(one is found[0] for one in found)
-        joined[name] = found[0] if same else Binding(Unknown(f"{{{name}}}"), found[0].site)
-    runs = [way.last_run for way in ways if way.last_run is not None]
-    scope.variables, scope.last_run = joined, (runs[-1] if runs else None)

@@ -10,6 +10,7 @@ from quanta_tissu.errors import ScriptError
 from quanta_tissu.tisslang.analysis.checker import check
 from quanta_tissu.tisslang.analysis.imports import imported_scripts
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Severity, in_order
+from quanta_tissu.tisslang.engine.exploring import Explorer
 from quanta_tissu.tisslang.engine.interpreter import Interpreter
 from quanta_tissu.tisslang.engine.values import Value
 from quanta_tissu.tisslang.source import SourceFile
@@ -50,14 +51,20 @@ class Program:
         return {one.source.name: one.source.text for one in (self.main, *self.others)}
 
     def interpreter(self, settings: Mapping[str, Value] | None = None, *, exhaustive: bool = False) -> Interpreter:
-        """Does it."""
+        """Does it.
+
+        Args:
+            settings: What directives would say at its top.
+            exhaustive: Whether to go all ways, because nothing is known yet.
+        """
         tasks = {
             one.title.plain: (one, script.source)
             for script in (*self.others, self.main)
             for one in script.statements
             if isinstance(one, ast.DefineTask) and one.title.plain is not None
         }
-        return Interpreter(self.main.statements, self.main.source, tasks, settings=settings, exhaustive=exhaustive)
+        kind = Explorer if exhaustive else Interpreter
+        return kind(self.main.statements, self.main.source, tasks, settings=settings)
 
 
 def read_program(source: SourceFile, read: Callable[[Path], SourceFile]) -> Program:

@@ -21,7 +21,6 @@ denies any.
 from __future__ import annotations
 
 import os
-import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from typing import Any, Literal
 
 from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslang.engine.effects import Action, RunCommand
+from quanta_tissu.tisslang.engine.programs import programs
 from quanta_tissu.tisslang.engine.values import as_text
 
 Decision = Literal["allow", "ask", "deny"]
@@ -99,49 +99,12 @@ def facts_of(action: Action, root: Path, level: str) -> dict[str, Any]:
         facts["collection"] = as_text(args["collection"])
     if isinstance(action, RunCommand):
         facts |= {
-            "program": programs(as_text(action.command)),
+            "program": programs(as_text(action.command), {n: as_text(one) for n, one in action.variables.items()}),
             "network": action.network,
             "raw": action.raw,
             "sandbox": action.sandbox or level,
         }
     return facts
-
-
-def programs(command: str) -> list[str]:
-    """The programs that a text of the shell starts, as far as it can be read; otherwise `?`."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    found: list[str] = []
-    begins = True
-    try:
-        for word in lexer:
-            if word and set(word) <= set("();<>|&"):
-                begins = begins if set(word) <= set("<>") else True
-                continue
-            if begins and "=" in word.split("/", 1)[0] and not word.startswith("="):
-                continue  # a variable of the environment
-            if begins and word in (
-                "then",
-                "do",
-                "else",
-                "!",
-                "{",
-                "time",
-                "exec",
-                "command",
-                "env",
-                "nice",
-                "nohup",
-            ):
-                continue
-            if begins:
-                found.append(PurePosixPath(word).name or "?")
-                begins = False
-            if "$(" in word or "`" in word:
-                found.append("?")
-    except ValueError:
-        found.append("?")
-    return found
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from quanta_tissu.tisslang.engine.values import Unknown, Value, WrongValue, as_text
+from quanta_tissu.tisslang.engine.values import Unknown, Value, WrongValue, as_text, holds_unknown, text_of
 
 
 class ShellText:
@@ -50,8 +50,8 @@ class ShellText:
     def raw_value(self, value: Value) -> None:
         """Add a value as text of the shell."""
         self.raw = True
-        self._unknown = self._unknown or isinstance(value, Unknown)
-        self.text(as_text(value))
+        self._unknown = self._unknown or holds_unknown(value)
+        self.text(as_text(text_of(value)))
 
     def value(self, value: Value) -> None:
         """Add a value as an argument, or a part of one.
@@ -78,7 +78,7 @@ class ShellText:
 
     def _variable(self, value: Value) -> str:
         name = f"TISS_{len(self.variables) + 1}"
-        self.variables[name] = value if isinstance(value, Unknown) else as_text(value)
+        self.variables[name] = text_of(value)
         if "\0" in as_text(value):
             raise WrongValue("an argument of a command cannot have a character 0 in it", "write it to a file")
         return name
@@ -215,4 +215,12 @@ def as_shown(command: str, variables: Sequence[tuple[str, str]]) -> str:
     for name, value in reversed(variables):
         for written in (f"'\"${{{name}}}\"'", f'"${{{name}}}"', f'"${name}"', f"${{{name}}}"):
             command = command.replace(written, shlex.quote(value))
+    return command
+
+
+def as_written(command: str, variables: Mapping[str, str]) -> str:
+    """A command with its variables in place as they are, as it stands in the script."""
+    for name, value in reversed(list(variables.items())):
+        for written in (f"'\"${{{name}}}\"'", f'"${{{name}}}"', f'"${name}"', f"${{{name}}}"):
+            command = command.replace(written, value)
     return command

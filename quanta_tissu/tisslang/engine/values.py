@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
+from quanta_tissu.tisslang.llm.data import block
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -19,6 +21,11 @@ class Unknown:
     """
 
     shape: str
+
+
+def hole(what: str) -> Unknown:
+    """A value of which nothing is known but where it comes from."""
+    return Unknown("{" + " ".join(what.replace("{", "").replace("}", "").split()) + "}")
 
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | Unknown | None"
@@ -87,6 +94,13 @@ def as_text(value: Value) -> str:
             return str(int(value))
         case _:
             return json.dumps(value, ensure_ascii=False, default=_shape)
+
+
+def text_of(value: Value) -> str | Unknown:
+    """A value as text, of which parts may not be known."""
+    if holds_unknown(value) and not isinstance(value, Unknown):
+        return hole("value")
+    return value if isinstance(value, Unknown) else as_text(value)
 
 
 def _shape(value: object) -> str:
@@ -261,6 +275,7 @@ FILTERS: dict[str, Callable[[Value], Value]] = {
     "lines": lambda value: list(as_text(value).splitlines()),
     "length": _length,
     "sh": lambda value: shlex.quote(as_text(value)),
+    "data": lambda value: block(as_text(value), "script"),
     "raw": lambda value: value,
 }
 """What `| name` in a hole does."""

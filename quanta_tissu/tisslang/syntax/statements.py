@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quanta_tissu.tisslang.source import Span
@@ -305,3 +306,11 @@ class DeleteDoc(Statement):
 
     collection: Expression
     id: Expression
+
+
+def walk(body: Body) -> Iterator[Statement]:
+    """All statements of a body, and those in their blocks, in the order in which they are written."""
+    for statement in body:
+        yield statement
+        for name in ("body", "branches", "otherwise", "catch", "always"):
+            yield from walk(getattr(statement, name, None) or ())
