@@ -16,7 +16,7 @@ from quanta_tissu.tisslang.analysis.uses import check_uses
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Label, in_order
 from quanta_tissu.tisslang.source import Span
 from quanta_tissu.tisslang.syntax import statements as ast
-from quanta_tissu.tisslang.syntax.expressions import Constant, Expression, Text, Variable
+from quanta_tissu.tisslang.syntax.expressions import Constant, Expression, List, Text, Variable
 from quanta_tissu.tisslang.syntax.tree import Script
 
 
@@ -251,7 +251,8 @@ class _Checker:
         again.bind(statement.name.text, statement.name.span, origins)
         self.body(statement.body, again)
         outside = state.variables.get(statement.name.text)
-        _become(state, join([state, again]))
+        certain = isinstance(statement.items, List) and bool(statement.items.items)
+        _become(state, again if certain else join([state, again]))
         if outside is None:
             state.variables.pop(statement.name.text, None)
         else:
