@@ -17,7 +17,7 @@ from quanta_tissu.tisslang.report.changes import Contents, in_all
 from quanta_tissu.tisslang.report.failure import render_failure
 from quanta_tissu.tisslang.report.markup import Child, Html, element, joined
 from quanta_tissu.tisslang.report.numbers import amount_text, count_text, limit_text, moment_text, seconds_text
-from quanta_tissu.tisslang.report.parts import approval, render_change, render_entry, table
+from quanta_tissu.tisslang.report.parts import folded_approval, render_change, render_entry, table
 from quanta_tissu.tisslang.report.story import Budget, Step, Story, tell
 
 GENERATOR = "tissu report"
@@ -146,26 +146,19 @@ def _figures(story: Story, contents: Contents) -> Html:
     files = len(in_all(effects))
     asserts = story.entries("assert")
     held = sum(entry.fields.get("holds") is not False for entry in asserts)
-    approvals = story.approvals()
     summary = story.summary
-    tiles = [
-        (f"{done} of {len(steps)}", "steps done") if steps else None,
-        (f"{held} of {len(asserts)}", "assertions hold") if asserts else None,
-        (str(commands), "commands run" if commands != 1 else "command run") if commands else None,
-        (str(files), "files changed" if files != 1 else "file changed") if files else None,
-        (f"{summary.calls:,}", "calls of models" if summary.calls != 1 else "call of a model")
-        if summary.calls
-        else None,
-        (f"{summary.tokens:,}", "tokens") if summary.tokens else None,
-        (amount_text(summary.cost), "cost") if summary.cost else None,
-        (str(len(approvals)), "questions to people" if len(approvals) != 1 else "question to a person")
-        if approvals
-        else None,
+    counted = [
+        (commands, "command run", "commands run"),
+        (files, "file changed", "files changed"),
+        (summary.calls, "call of a model", "calls of models"),
+        (summary.tokens, "token", "tokens"),
+        (len(story.approvals()), "approval", "approvals"),
     ]
-    shown = [
-        element("div", element("dd", number), element("dt", what), class_="tile")
-        for number, what in (one for one in tiles if one is not None)
-    ]
+    tiles = [(f"{done} of {len(steps)}", "steps done")] if steps else []
+    tiles += [(f"{held} of {len(asserts)}", "assertions hold")] if asserts else []
+    tiles += [(f"{count:,}", one if count == 1 else many) for count, one, many in counted if count]
+    tiles += [(amount_text(summary.cost), "cost")] if summary.cost else []
+    shown = [element("div", element("dd", number), element("dt", what), class_="tile") for number, what in tiles]
     return element("dl", shown, class_="tiles") if shown else Html("")
 
 
@@ -181,7 +174,7 @@ def _sections(story: Story, contents: Contents) -> Html:
         section("Course", _course(story, steps)) if len(steps) > 1 else None,
         section("What was done", [_step(step, began, contents) for step in story.steps]),
         section("Files changed", [render_change(one, contents) for one in changes]) if changes else None,
-        section("Asked of people", [approval(one) for one in approvals]) if approvals else None,
+        section("Approvals", [folded_approval(one) for one in approvals]) if approvals else None,
         _results(story),
         section(
             "Scripts",
@@ -201,8 +194,9 @@ def section(title: str, *children: Child) -> Html:
 def _budget(one: Budget) -> Html:
     share = min(one.spent / one.limit, 1.0) if one.limit > 0 else 1.0
     mood = "bad" if one.spent > one.limit else "wait" if share > 0.8 else "good"
+    percent = "< 1%" if 0 < share < 0.005 else f"{share:.0%}"
     spent = seconds_text(one.spent) if one.name == "EXECUTION_TIME" else amount_text(one.spent)
-    said = f"{spent} of {limit_text(one.name, one.limit)} ({share:.0%})"
+    said = f"{spent} of {limit_text(one.name, one.limit)} ({percent})"
     bar = element(
         "svg",
         element("rect", class_="track", width="100%", height="10", rx="5"),
@@ -245,6 +239,7 @@ def _course(story: Story, steps: list[Step]) -> Html:
                 element("a", element("span", sign, class_=mood), " ", step.title, href=f"#s{step.record}"),
                 bar,
                 element("span", seconds_text((end - step.began).total_seconds()), class_="dim"),
+                class_=f"deep-{min(step.depth, 3)}",
             )
         )
     return element("ol", rows, class_="course")
@@ -263,7 +258,13 @@ def _step(step: Step, began: float, contents: Contents) -> Html:
         element("span", step.title, class_="title"),
         element("span", element("span", took, class_="took"), line, class_="side"),
     )
-    return element("article", head, element("ol", entries, class_="entries"), class_="step", id=f"s{step.record}")
+    return element(
+        "article",
+        head,
+        element("ol", entries, class_="entries"),
+        class_=f"step deep-{min(step.depth, 3)}",
+        id=f"s{step.record}",
+    )
 
 
 def _results(story: Story) -> Html | None:

@@ -381,6 +381,20 @@ def approval(one: Approval) -> Html:
     return element("div", asked, shown, answer, bound, seal, class_="approval")
 
 
+def folded_approval(one: Approval) -> Html:
+    """The same in a line that unfolds."""
+    who = f" by {one.answer.get('by') or 'somebody'}" if one.answered is not None else ""
+    summary = element(
+        "summary",
+        _answer(one) if one.answered is not None else element("b", "not answered yet", class_="tag bad"),
+        element("span", f"{who} · {moment_text(one.answered or one.asked)} · ", class_="dim"),
+        short(str(one.request.get("title") or "asked")),
+        " ",
+        code(one.shown),
+    )
+    return element("details", summary, approval(one), class_="fold")
+
+
 def _options(one: Approval) -> Html | None:
     options = one.request.get("options")
     return (

@@ -92,6 +92,7 @@ class Step:
         ended: When; None: it did not.
         status: What became of it: `done`, `failed`, or `open`.
         entries: What was done in it.
+        depth: In how many other steps it is.
     """
 
     key: str
@@ -102,6 +103,7 @@ class Step:
     ended: datetime | None = None
     status: str = "open"
     entries: list[Entry] = field(default_factory=list)
+    depth: int = 0
 
     def holds(self, key: str) -> bool:
         """Whether a place of the script is in this step."""
@@ -272,6 +274,7 @@ class _Teller:
                 self._put(entry)
         for step in self._steps:
             step.entries.sort(key=lambda entry: entry.record)
+            step.depth = len({one.key for one in self._steps if one.key != step.key and one.holds(step.key)})
         return [step for step in self._steps if step.entries or step.key]
 
     def _sources(self, fields: Mapping[str, Any]) -> None:

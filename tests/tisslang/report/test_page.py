@@ -125,6 +125,13 @@ class TestWhatIsTold:
         assert "RUN was refused: ada did not allow it: not needed" in text
         assert "bound to something else" not in text
 
+    def test_steps_in_steps_are_set_in(self, tmp_path):
+        with Journal.create(tmp_path / "run") as journal:
+            for key in ("0:STEP", "0:STEP/0:PARALLEL/0:STEP", "1:STEP"):
+                journal.append("step.begin", key=key, title=key)
+        classes = [about.get("class") for tag, about in Page(report(tmp_path / "run")).tags if tag == "article"]
+        assert classes == ["step deep-0", "step deep-1", "step deep-0"]
+
     def test_links_to_lines_and_steps_lead_somewhere(self, run):
         page = Page(report(run))
         ids = [about["id"] for _, about in page.tags if "id" in about]
