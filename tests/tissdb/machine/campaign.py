@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.tissdb.machine.whole import WholeMachine
 
-ENGINES = ("file", "memory", "postgres")
+ENGINES = ("file", "memory", "postgres", "asyncio")
 
 
 def machine(engine: str, server: str) -> type[WholeMachine]:

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,10 +18,11 @@ import quanta_tissu.tissdb as tissdb
 from quanta_tissu.errors import DatabaseError
 from quanta_tissu.tissdb import documents
 from quanta_tissu.tissdb.collection import Collection
-from quanta_tissu.tissdb.documents import Document, NewDocument, Written
-from quanta_tissu.tissdb.values import text_of
+from quanta_tissu.tissdb.documents import NewDocument, Written
+from tests.tissdb.machine.awaited import Awaited, open_awaited
+from tests.tissdb.machine.comparing import compare_vectors, exact, plain
 from tests.tissdb.machine.finding import WORDS
-from tests.tissdb.machine.model import SCHEMA, Held, Model, RefusedError, Stored
+from tests.tissdb.machine.model import SCHEMA, Held, Model, RefusedError
 
 NAMES = ("cities", "notes")
 IDS = ("a", "b", "ä", "d/e")
@@ -106,13 +106,16 @@ class DocumentMachine(RuleBasedStateMachine):
         self._time = documents.time
         documents.time = self.clock
         self.url = self.new_url()
-        self.db = tissdb.open(self.url)
+        self.db = self.opened()
         self.models = [Model()]
         self.contexts: list[AbstractContextManager[Any]] = []
         self.transaction: tissdb.Transaction | None = None
         self.began = 0
         self.barred = False
         self.views: list[tuple[AbstractContextManager[tissdb.View], tissdb.View, Model]] = []
+
+    def opened(self) -> tissdb.Database | Awaited:
+        return open_awaited(self.url) if self.engine == "asyncio" else tissdb.open(self.url)
 
     def new_url(self) -> str:
         if self.engine == "postgres":
@@ -294,14 +297,26 @@ class DocumentMachine(RuleBasedStateMachine):
             lambda model: model.once(key, f"{change.__name__} {name} {id}", moment, lambda: expect(model)),
         )
 
-    @rule(name=names, id=ids, value=values, numbers=st.none() | coordinates, seconds=moments)
-    def upsert(self, name, id, value, numbers, seconds):
+    @rule(
+        name=names,
+        id=ids,
+        value=values,
+        numbers=st.none() | coordinates,
+        seconds=moments,
+        key=st.sampled_from([None, None, "s1", "s2"]),
+    )
+    def upsert(self, name, id, value, numbers, seconds, key):
         vectors = self.vectors_for(name, numbers, False)
         expires, stored = self.expiry(seconds)
         moment = self.moment
         self.both(
-            lambda: self.scope[name].upsert(id, value, vectors=vectors, expires=expires),
-            lambda model: model.upsert(name, id, value, moment, vectors, stored),
+            lambda: self.scope[name].upsert(id, value, vectors=vectors, expires=expires, key=key),
+            lambda model: model.once(
+                key,
+                f"upsert {name} {id}",
+                moment,
+                lambda: model.upsert(name, id, value, moment, vectors, stored),
+            ),
         )
 
     @rule(name=names, id=ids, stale=st.sampled_from([None, None, 0, 1]), key=st.sampled_from([None, "d1", "d2"]))
@@ -400,7 +415,7 @@ class DocumentMachine(RuleBasedStateMachine):
             self.leave(False)
         self.transaction = None
 
-    @precondition(lambda self: self.transaction is not None)
+    @precondition(lambda self: self.transaction is not None and self.engine != "asyncio")  # where it waits
     @rule(name=names)
     def write_beside_the_transaction(self, name):
         with pytest.raises(DatabaseError, match="inside a transaction"):
@@ -476,28 +491,3 @@ class DocumentMachine(RuleBasedStateMachine):
         if any(held.of_kind("vector")):
             for (_, vectors), stored in zip(collection.scan_with_vectors(), living, strict=True):
                 compare_vectors(held, stored, vectors)
-
-
-def exact(document: Document) -> tuple[Any, ...]:
-    """A document in a form that tells 1 from 1.0."""
-    times = (document.created, document.updated, document.expires)
-    return document.id, document.revision, times, text_of(document.value)
-
-
-def plain(result: Any) -> Any:
-    """What a write gave, in lists."""
-    if isinstance(result, Collection):
-        return None
-    if isinstance(result, Written):
-        return [result.id, result.revision]
-    return [plain(one) for one in result] if isinstance(result, list) else result
-
-
-def compare_vectors(held: Held, stored: Stored, found: dict[str, Any]) -> None:
-    """Vectors as they were given: to the last bits of a float, or to a step of 8 bits."""
-    assert found.keys() == stored.vectors.keys()
-    for name, vector in stored.vectors.items():
-        said = held.indexes[name]
-        wanted = vector / np.linalg.norm(vector) if said["metric"] == "cosine" else vector
-        off = 1e-6 if said["storage"] == "float32" else 0.01 * np.abs(wanted).max()
-        assert np.allclose(found[name], wanted, rtol=0, atol=off)

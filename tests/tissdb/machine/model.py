@@ -127,6 +127,18 @@ class Model:
             self.create_collection(name, {})
         return self.collections[name]
 
+    def alter_collection(self, name: str, wanted: dict[str, Any], moment: int) -> None:
+        held = self.find(name)
+        settings = {key: value for key, value in (held.settings | wanted).items() if value is not None}
+        if settings == held.settings:
+            return
+        if settings.get("schema") not in (None, held.settings.get("schema")) and not all(
+            suits_schema(one.value) for one in held.living(moment)
+        ):
+            raise RefusedError(InvalidDocumentError)
+        held.settings = settings
+        self.note("alter collection", name)
+
     def drop_collection(self, name: str) -> None:
         self.find(name)
         del self.collections[name]
@@ -147,10 +159,22 @@ class Model:
                 raise RefusedError(UniqueError)
         self.note("create index", collection)
 
-    def drop_index(self, collection: str, name: str) -> None:
+    def tune_index(self, collection: str, name: str) -> str:
+        """So few vectors are searched exactly in any case."""
+        held = self.find_index(collection, name)
+        if held.indexes[name]["kind"] != "vector":
+            raise RefusedError(DatabaseError)
+        self.note("tune index", collection)
+        return "exact"
+
+    def find_index(self, collection: str, name: str) -> Held:
         held = self.find(collection)
         if name not in held.indexes:
             raise RefusedError(NotFoundError)
+        return held
+
+    def drop_index(self, collection: str, name: str) -> None:
+        held = self.find_index(collection, name)
         del held.indexes[name]
         for id, stored in held.documents.items():
             kept = {index: vector for index, vector in stored.vectors.items() if index != name}

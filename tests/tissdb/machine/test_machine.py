@@ -19,7 +19,7 @@ from tests.tissdb.machine.campaign import machine, profile
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("engine", "runs"), [("file", 12), ("memory", 8), ("postgres", 6)])
+@pytest.mark.parametrize(("engine", "runs"), [("file", 12), ("memory", 8), ("postgres", 6), ("asyncio", 6)])
 def test_a_database_does_what_its_model_does(engine, runs, request):
     server = request.getfixturevalue("postgres_server") if engine == "postgres" else ""
     run_state_machine_as_test(seed(1)(machine(engine, server)), settings=profile(runs, 40))

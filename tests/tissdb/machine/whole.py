@@ -13,8 +13,10 @@ from quanta_tissu.tissdb.jsonl import export_lines, import_lines
 from quanta_tissu.tissdb.log import Entry
 from quanta_tissu.tissdb.values import text_of
 from tests.tissdb.machine.asking import AskingMachine
-from tests.tissdb.machine.documents import NAMES, compare_vectors, names
-from tests.tissdb.machine.model import Held, Stored
+from tests.tissdb.machine.awaited import blocking
+from tests.tissdb.machine.comparing import compare_vectors
+from tests.tissdb.machine.documents import NAMES, index_names, names
+from tests.tissdb.machine.model import SCHEMA, Held, Stored
 
 
 class WholeMachine(AskingMachine):
@@ -39,6 +41,28 @@ class WholeMachine(AskingMachine):
         assert in_order(entries) == in_order([one for one in self.models[0].log if name in (None, one[1])])
 
     @precondition(lambda self: self.transaction is None)
+    @rule(
+        name=names,
+        wanted=st.fixed_dictionaries(
+            {}, optional={"schema": st.sampled_from([None, SCHEMA]), "ttl": st.sampled_from([None, 5.0, 50.0])}
+        ),
+    )
+    def alter_collection(self, name, wanted):
+        moment = self.moment
+        self.both(
+            lambda: self.db.alter_collection(name, **wanted),
+            lambda model: model.alter_collection(name, wanted, moment),
+        )
+
+    @precondition(lambda self: not self.waits)
+    @rule(name=names, index=index_names, recall=st.sampled_from([0.5, 0.95, 1]))
+    def tune_index(self, name, index, recall):
+        self.both(
+            lambda: self.scope[name].tune_index(index, recall=recall).search,
+            lambda model: model.tune_index(name, index),
+        )
+
+    @precondition(lambda self: self.transaction is None)
     @rule(name=names)
     def log_refusal(self, name):
         self.db.log_refusal("drop collection", collection=name, why="no role for it")
@@ -48,7 +72,7 @@ class WholeMachine(AskingMachine):
     @rule()
     def reopen(self):
         self.db.close()
-        self.db = tissdb.open(self.url)
+        self.db = self.opened()
 
     @precondition(lambda self: self.transaction is None and not self.views)
     @rule(sure=st.booleans())
@@ -56,7 +80,7 @@ class WholeMachine(AskingMachine):
         if sure:
             self.db.compact()
 
-    @precondition(lambda self: self.engine == "file" and self.transaction is None)
+    @precondition(lambda self: self.engine in ("file", "asyncio") and self.transaction is None)
     @rule()
     def back_up_and_restore(self):
         saved = self.folder / f"{next(self.numbers)}.backup"
@@ -75,14 +99,14 @@ class WholeMachine(AskingMachine):
     @rule()
     def copy(self):
         with tissdb.open(":memory:") as other:
-            tissdb.copy(self.db, other)
+            tissdb.copy(blocking(self.db), other)
             self.compare_contents(other, self.models[0].collections)
             assert other.check() == []
 
     @rule(name=names)
     def export_and_import(self, name):
         held = self.model.collections.get(name, Held({}))
-        lines = list(export_lines(self.scope[name]))
+        lines = list(export_lines(blocking(self.scope[name])))
         with tissdb.open(":memory:") as other:
             for index, kind in held.indexes.items():
                 options = {key: value for key, value in kind.items() if not (key == "weights" and value is None)}
