@@ -28,7 +28,9 @@ DIRECTIVES = {
         DirectiveWord("output", "What form answers have: text, or a language."),
         DirectiveWord("language", "The language of code that is asked for."),
         DirectiveWord(
-            "template", "How prompts are written for the model.", ("plain", "chatml", "llama", "alpaca")
+            "template",
+            "How prompts are written for the model.",
+            ("plain", "chatml", "llama", "llama2", "alpaca"),
         ),
         DirectiveWord("temperature", "How freely the model chooses its words.", ()),
         DirectiveWord("max_tokens", "How long an answer may be.", ()),
