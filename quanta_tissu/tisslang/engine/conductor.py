@@ -14,14 +14,13 @@ without doing anything twice. What is done about an effect whose result is missi
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from quanta_tissu.errors import SandboxError
+from quanta_tissu.tisslang.engine.approvals import Approvals, Paused, described, digest_of, plain, why
 from quanta_tissu.tisslang.engine.budgets import Usage, reserve, settle
 from quanta_tissu.tisslang.engine.effects import (
     AskPerson,
@@ -35,11 +34,12 @@ from quanta_tissu.tisslang.engine.effects import (
     Outcome,
     RunCommand,
 )
-from quanta_tissu.tisslang.engine.people import Answer, Person, Question
+from quanta_tissu.tisslang.engine.people import Person
 from quanta_tissu.tisslang.engine.recorded import Earlier, Recorded
 from quanta_tissu.tisslang.engine.rules import Rule, decide
 from quanta_tissu.tisslang.engine.shell import as_shown
 from quanta_tissu.tisslang.engine.values import Value, as_text
+from quanta_tissu.tisslang.engine.ways import Cancelled, LinkedEvent, Way
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.syntax.shapes import EffectClass
 
@@ -88,22 +88,6 @@ class Watcher(Protocol):
         """It is over, or was found in the journal."""
 
 
-class Paused(Exception):  # noqa: N818 - no error: the run goes on when it has its answer
-    """A person is needed, and nobody is there.
-
-    Args:
-        question: What is to be answered.
-    """
-
-    def __init__(self, question: Question) -> None:
-        super().__init__(question.title)
-        self.question = question
-
-
-class Cancelled(Exception):  # noqa: N818 - no error of this way
-    """Another way of a PARALLEL failed, or the run was interrupted."""
-
-
 class Diverged(Exception):  # noqa: N818 - whoever replays says what it means
     """The script wants something else than what is recorded.
 
@@ -116,21 +100,6 @@ class Diverged(Exception):  # noqa: N818 - whoever replays says what it means
         super().__init__(effect.key)
         self.effect = effect
         self.earlier = earlier
-
-
-@dataclass(slots=True)
-class Way:
-    """One of the ways that are gone at the same time.
-
-    Attributes:
-        epoch: Since when records count on it.
-        cancelled: Set when it shall end.
-        forks: The keys of the PARALLELs that it is in.
-    """
-
-    epoch: int = 0
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    forks: tuple[str, ...] = ()
 
 
 class Conductor:
@@ -156,12 +125,11 @@ class Conductor:
     ) -> None:
         self._journal = journal
         self._performer = performer
-        self._person = person
         self._watcher = watcher
         self._rules = rules
         self._again = again
         self._recorded = Recorded(journal)
-        self._asking = threading.Lock()  # one question at a time
+        self._approvals = Approvals(journal, self._recorded, person)
         self._cancelled: set[str] = set()  # PARALLELs of which a way failed
         self.divergences: list[Diverged] = []
 
@@ -205,7 +173,7 @@ class Conductor:
             self._watcher.notice(notice)
 
     def _fork(self, fork: Fork, way: Way) -> list[Any]:
-        cancelled = _Linked(way.cancelled)
+        cancelled = LinkedEvent(way.cancelled)
         ways = [Way(way.epoch, cancelled, (*way.forks, fork.key)) for _ in fork.branches]
         given: list[Any] = [None] * len(ways)
         raised: list[BaseException | None] = [None] * len(ways)
@@ -249,8 +217,8 @@ class Conductor:
     # --- effects -------------------------------------------------------------------------------------------------
 
     def _effect(self, effect: Effect, way: Way) -> Outcome:
-        args = self._journal.redactor.value(_plain(effect.action.args()))
-        digest = _digest({"op": effect.action.op, "args": args})
+        args = self._journal.redactor.value(plain(effect.action.args()))
+        digest = digest_of({"op": effect.action.op, "args": args})
         if self._again is not None and (effect.key + "/").startswith(self._again + "/"):
             record = self._journal.append("divergence", at=effect.key, line=effect.site.line, again=True)
             way.epoch, self._again = record.seq, None
@@ -321,7 +289,7 @@ class Conductor:
         choice = effect.action.on_resume
         if choice == "ask":
             command = as_text(effect.action.command)
-            answer = self._ask(
+            answer = self._approvals.ask(
                 effect,
                 "doubt",
                 "the run died while this command ran: was it done?",
@@ -340,10 +308,10 @@ class Conductor:
         action = effect.action
         rule = decide(self._rules, self._performer.facts(effect))
         if rule.decision == "deny":
-            return self._refused(effect, args, digest, way, f"a rule forbids it{_why(rule)}")
+            return self._refused(effect, args, digest, way, f"a rule forbids it{why(rule)}")
         if rule.decision == "ask":
-            answer = self._ask(
-                effect, "permit", f"may this be done?{_why(rule)}", _described(effect), ("allow", "deny")
+            answer = self._approvals.ask(
+                effect, "permit", f"may this be done?{why(rule)}", described(effect), ("allow", "deny")
             )
             if answer.choice != "allow":
                 said = f": {answer.comment}" if answer.comment else ""
@@ -364,7 +332,7 @@ class Conductor:
         self._watcher.begin(effect)
         try:
             if isinstance(action, AskPerson):
-                outcome = self._person_asked(effect, action)
+                outcome = self._approvals.answered(effect, action)
             else:
                 outcome = self._performer.perform(effect, prepared, way.cancelled)
         except Paused:
@@ -407,7 +375,7 @@ class Conductor:
     def _finish(self, effect: Effect, outcome: Outcome, begun: int) -> Outcome:
         """Record what came of an effect; as it was recorded, it is what the script sees."""
         assert self._performer is not None
-        value = self._journal.redactor.value(_plain(outcome.value))
+        value = self._journal.redactor.value(plain(outcome.value))
         seen = replace(outcome, value=value, seconds=round(outcome.seconds, 6))
         self._result(effect.key, seen, begun, durable=_matters(effect))
         self._performer.recorded(effect)
@@ -436,122 +404,11 @@ class Conductor:
         outcome = Outcome(problem=("R204", f"{effect.action.op} was refused: {why}"))
         return self._finish(effect, outcome, self._begin(effect, args, digest, way, {}))
 
-    # --- people --------------------------------------------------------------------------------------------------
-
-    def _person_asked(self, effect: Effect, action: AskPerson) -> Outcome:
-        title, options = {
-            "pause": ("the script waits", ("continue", "stop")),
-            "review": ("is this right?", ("approve", "reject")),
-            "choose": (as_text(action.shown), action.options),
-        }[action.what]
-        answer = self._ask(effect, action.what, title, as_text(action.shown), options)
-        if action.what == "choose":
-            return Outcome(value=answer.choice)
-        approved = answer.choice == options[0]
-        return Outcome(value={"approved": approved, "by": answer.by, "comment": answer.comment})
-
-    def _ask(
-        self, effect: Effect, what: str, title: str, shown: str, options: tuple[str, ...], *, times: int = 1
-    ) -> Answer:
-        """A person's answer, which is bound to what is shown, and to how often the effect was begun.
-
-        Raises:
-            Paused: Nobody is there.
-        """
-        shown = self._journal.redactor.text(shown)
-        bound = {"what": what, "shown": shown, "options": list(options), "key": effect.key, "times": times}
-        digest = _digest(bound)
-        said = self._recorded.answer(effect.key, digest)
-        if said is not None and said["answer"] in options:
-            return Answer(choice=said["answer"], by=said["by"], comment=said.get("comment", ""))
-        question = Question(key=effect.key, what=what, title=title, shown=shown, options=options, digest=digest)
-        with self._asking:
-            self._journal.append(
-                "approval.request",
-                durable=True,
-                key=effect.key,
-                what=what,
-                title=title,
-                shown=self._journal.put(shown.encode()),
-                options=list(options),
-                digest=digest,
-                line=effect.site.line,
-            )
-            answer = self._person.ask(question)
-            if answer is None:
-                raise Paused(question)
-            self._journal.append(
-                "approval.answer",
-                durable=True,
-                key=effect.key,
-                what=what,
-                answer=answer.choice,
-                by=answer.by,
-                comment=answer.comment,
-                digest=digest,
-            )
-        return answer
-
-
-class _Linked(threading.Event):
-    """An event that is also set when another is."""
-
-    def __init__(self, other: threading.Event) -> None:
-        super().__init__()
-        self._other = other
-
-    def is_set(self) -> bool:
-        return super().is_set() or self._other.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        until = None if timeout is None else time.monotonic() + timeout
-        while not self.is_set():
-            left = 0.05 if until is None else min(0.05, until - time.monotonic())
-            if left <= 0:
-                return False
-            super().wait(left)
-        return True
-
 
 def _matters(effect: Effect) -> bool:
     """Whether the world is another one after an effect, so that its record must survive the end of the machine."""
     return effect.action.cls not in (EffectClass.READ, EffectClass.PURE)
 
 
-def _described(effect: Effect) -> str:
-    """An effect as a person reads it who has to allow it."""
-    action = effect.action
-    if isinstance(action, RunCommand):
-        shown = as_shown(
-            as_text(action.command), [(name, as_text(value)) for name, value in action.variables.items()]
-        )
-        more = [f"network: {'yes' if action.network else 'no'}"]
-        if action.sandbox is not None:
-            more.append(f"sandbox: {action.sandbox}")
-        return f"{shown}\n({', '.join(more)})"
-    return f"{action.op} {json.dumps(_plain(action.args()), ensure_ascii=False, indent=2)}"
-
-
-def _why(rule: Rule) -> str:
-    return f" ({rule.why})" if rule.why else ""
-
-
 def _usage(usage: Usage) -> dict[str, Any]:
     return {} if usage == Usage() else {"calls": usage.calls, "tokens": usage.tokens, "cost": usage.cost}
-
-
-def _plain(value: Any) -> Any:
-    """Values as JSON has them."""
-    match value:
-        case Mapping():
-            return {str(key): _plain(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-        case _:
-            return value
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    ).hexdigest()

@@ -157,7 +157,11 @@ class Interpreter:
             value = directive.value.text
         elif directive.value is not None:
             value = yield from frame.value(directive.value)
-        frame.scope.settings = {**frame.scope.settings, directive.name.text: value}
+        name = directive.name.text
+        frame.scope.settings = {**frame.scope.settings, name: value}
+        if name in ("source_task", "source_agent"):  # for the record: nothing that is done depends on it
+            site = frame.site(directive.span)
+            yield Notice(kind="origin", key=frame.path, site=site, data={"name": name, "value": as_text(value)})
 
     def _step(self, title: str, body: ast.Body, statement: ast.Statement, frame: Frame) -> Doing[None]:
         site = frame.site(statement.keyword)

@@ -64,7 +64,8 @@ class Program:
             if isinstance(one, ast.DefineTask) and one.title.plain is not None
         }
         kind = Explorer if exhaustive else Interpreter
-        return kind(self.main.statements, self.main.source, tasks, settings=settings)
+        header = {one.name.casefold(): one.value for one in self.main.header if one.name.casefold() == "language"}
+        return kind(self.main.statements, self.main.source, tasks, settings={**header, **(settings or {})})
 
 
 def read_program(source: SourceFile, read: Callable[[Path], SourceFile]) -> Program:

@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 from quanta_tissu import __version__
 from quanta_tissu.errors import FileRefusedError, JournalError, TissLangError, TissuError
-from quanta_tissu.tisslang.engine.conductor import Cancelled, Conductor, Diverged, Paused, Performer, Watcher, Way
+from quanta_tissu.tisslang.engine.approvals import Paused
+from quanta_tissu.tisslang.engine.conductor import Conductor, Diverged, Performer, Watcher
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.people import Nobody, Person, Question
 from quanta_tissu.tisslang.engine.program import Program, thaw
 from quanta_tissu.tisslang.engine.rules import Rule
 from quanta_tissu.tisslang.engine.scope import Scope
 from quanta_tissu.tisslang.engine.values import Value
+from quanta_tissu.tisslang.engine.ways import Cancelled, Way
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.redaction import Redactor
 from quanta_tissu.tisslang.journal.verify import verify
@@ -208,7 +210,7 @@ def replay(folder: Path, *, watcher: Watcher) -> Ending:
         JournalError: There is no such run, or it was changed.
         TissLangError: The script does not do what is recorded.
     """
-    with Journal.open(folder) as journal:
+    with Journal.read(folder) as journal:
         program = thaw(_sources(journal))
         options = _options(journal.expanded(journal.records[0])["options"])
         conductor = Conductor(journal, None, Nobody(), watcher)
@@ -230,7 +232,7 @@ def read_options(folder: Path) -> Options:
     Raises:
         JournalError: There is no such run.
     """
-    with Journal.open(folder) as journal:
+    with Journal.read(folder) as journal:
         return _options(journal.expanded(journal.records[0])["options"])
 
 
