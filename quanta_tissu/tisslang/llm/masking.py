@@ -1,9 +1,9 @@
 """Which tokens of a vocabulary may come next, so that a model writes what a grammar describes.
 
 The tokens form a tree by their bytes. For a state of the grammar the tree is walked once along what the state
-allows, level by level, all nodes of a level at once; what is found is kept. For each token that may come it is known
-how many bytes the text then needs at least. A token writes at least a byte, so a token is allowed only if as many
-tokens are left: however a model rambles, its text is whole when its tokens are used up.
+allows, level by level, all nodes of a level at once; what is found is kept. For each token that may come it is
+known how many bytes the text then needs at least. A token writes at least a byte, so a token is allowed only if as
+many tokens are left: however a model rambles, its text is whole when its tokens are used up.
 """
 
 from __future__ import annotations
