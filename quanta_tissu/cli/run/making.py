@@ -151,10 +151,10 @@ def _tell_people(ending: Ending, watcher: Progress) -> None:
             click.echo(err=True)
             click.echo(render(ending.failure.diagnostic, ending.failure.site.source, colour=colour), err=True)
             click.echo(f"failed after {watcher.summary()}", err=True)
+            click.echo(f"tissu report {name} shows all of it; what is done stays done when it goes on:", err=True)
+            click.echo(f"  tissu resume {name} --script FILE   with a mended script", err=True)
             click.echo(
-                f"tissu report {name} shows all of it; mend the script, and tissu resume {name} --script FILE "
-                "goes on with what is done",
-                err=True,
+                f"  tissu resume {name} --again         the failed step anew, after mending its cause", err=True
             )
         case "paused" if ending.question is not None:
             one = ending.question

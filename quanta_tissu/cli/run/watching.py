@@ -60,9 +60,9 @@ class Progress:
                     self._end_line()
                     click.echo(notice.data["text"])
                 case "decision" if notice.data["what"] == "RETRY":
-                    said = "the same failure came back" if notice.data.get("stuck") else "again"
                     attempt, of = notice.data["attempt"], notice.data["of"]
-                    self._say(f"    attempt {attempt} of {of} failed: {_cut(notice.data['condition'])}; {said}")
+                    stuck = "; the same failure came back" if notice.data.get("stuck") else ""
+                    self._say(f"    attempt {attempt} of {of} failed: {_cut(notice.data['condition'])}{stuck}")
                 case "decision" if notice.data["what"] == "CATCH":
                     self._say(f"    caught {notice.data['code']}: {_cut(notice.data['condition'])}")
 
