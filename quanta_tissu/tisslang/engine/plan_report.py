@@ -24,7 +24,7 @@ from quanta_tissu.tisslang.engine.effects import (
     RunCommand,
     UpdateDocument,
 )
-from quanta_tissu.tisslang.engine.planning import Plan, PlannedStep, at_most
+from quanta_tissu.tisslang.engine.planning import Plan, Planned, PlannedStep, at_most
 from quanta_tissu.tisslang.engine.shell import as_written
 from quanta_tissu.tisslang.engine.values import Value, as_text
 
@@ -80,7 +80,7 @@ def grouped(plan: Plan) -> list[Group]:
         key = None if one.step is None else one.step.key
         if key not in order:
             order.append(key)
-        made = _row(one.effect, one.when)
+        made = row_of(one)
         known = rows.setdefault(key, {})
         same = (made.op, made.what, made.details, made.when, made.source, made.line)
         if same in known:
@@ -99,10 +99,12 @@ def grouped(plan: Plan) -> list[Group]:
     ]
 
 
-def _row(effect: Effect, when: tuple[str, ...]) -> Row:
+def row_of(planned: Planned) -> Row:
+    """An effect of a plan as a line."""
+    effect = planned.effect
     what, details = _said(effect)
     site = effect.site
-    return Row(effect.action.op, what, tuple(details), effect.at_most, when, site.source.name, site.line)
+    return Row(effect.action.op, what, tuple(details), effect.at_most, planned.when, site.source.name, site.line)
 
 
 def _said(effect: Effect) -> tuple[str, list[str]]:
