@@ -16,6 +16,9 @@ import click
 from quanta_tissu.cli.app import COMMANDS, app
 from quanta_tissu.cli.failures import EXIT_CODES
 from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES, Mistake
+from quanta_tissu.tisslang.grammars.ebnf import ebnf
+from quanta_tissu.tisslang.grammars.gbnf import gbnf
+from quanta_tissu.tisslang.grammars.textmate import snippets, textmate
 from quanta_tissu.tisslang.syntax.commands import COMMANDS as LANGUAGE
 from quanta_tissu.tisslang.syntax.notation import notation
 from quanta_tissu.tisslang.syntax.words import BUDGETS, DIRECTIVES, FILTERS, LAST_RUN
@@ -24,6 +27,7 @@ from quanta_tissu.tisslm.config.presets import list_presets
 from quanta_tissu.tisslm.config.yaml_text import scalar
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
 
@@ -115,6 +119,14 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
 }
 
 
+FILES: dict[str, Callable[[], str]] = {
+    "docs/tisslang.ebnf": ebnf,
+    "docs/tisslang.gbnf": gbnf,
+    "editors/vscode/syntaxes/tiss.tmLanguage.json": textmate,
+    "editors/vscode/snippets/tiss.json": snippets,
+}
+
+
 def render(text: str) -> str:
     """The page with its generated parts written anew."""
 
@@ -137,12 +149,25 @@ def stale_pages(*, write: bool) -> list[Path]:
     return stale
 
 
+def stale_files(*, write: bool) -> list[str]:
+    """Files that are generated as a whole and are not what the code says now."""
+    stale = []
+    for name, make in FILES.items():
+        path, fresh = ROOT / name, make()
+        if not path.is_file() or path.read_text(encoding="utf-8") != fresh:
+            stale.append(name)
+            if write:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(fresh, encoding="utf-8")
+    return stale
+
+
 def main() -> int:
-    """Bring the pages up to date, or with `--check` only report."""
+    """Bring the pages and files up to date, or with `--check` only report."""
     check = "--check" in sys.argv[1:]
-    stale = stale_pages(write=not check)
-    for page in stale:
-        print(f"{'stale' if check else 'wrote'}: docs/{page.name}")
+    stale = [f"docs/{page.name}" for page in stale_pages(write=not check)] + stale_files(write=not check)
+    for name in stale:
+        print(f"{'stale' if check else 'wrote'}: {name}")
     return 1 if check and stale else 0
 
 

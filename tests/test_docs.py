@@ -40,12 +40,16 @@ def test_a_stale_part_is_noticed_and_written(generate, tmp_path, monkeypatch, ca
     page = tmp_path / "page.md"
     page.write_text("by hand\n<!-- generated: exit-codes -->\nold\n<!-- end generated -->\nby hand\n")
     monkeypatch.setattr(generate, "DOCS", tmp_path)
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
     monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
     assert generate.main() == 1
     assert "old" in page.read_text()
     monkeypatch.setattr("sys.argv", ["generate.py"])
     assert generate.main() == 0
-    assert "wrote: docs/page.md" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "wrote: docs/page.md" in out
+    assert "wrote: docs/tisslang.ebnf" in out
+    assert generate.stale_files(write=False) == []
     assert page.read_text().startswith("by hand\n<!-- generated: exit-codes -->\n| code | meaning |")
     assert page.read_text().endswith("<!-- end generated -->\nby hand\n")
     assert generate.stale_pages(write=False) == []

@@ -137,7 +137,7 @@ COMMANDS: tuple[Command, ...] = (
                 (
                     Word("FIX_WITH", next_line=True),
                     Word("PROMPT_AGENT"),
-                    Value("prompt", "a prompt"),
+                    Value("prompt", "a prompt", long=True),
                     Maybe((Word("INTO"), NameOf("into", "a variable", defines=True))),
                 )
             ),
@@ -193,7 +193,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "WRITE",
         ast.Write,
-        (Value("path", "a path"), Value("text", "a text or a heredoc")),
+        (Value("path", "a path"), Value("text", "a text or a heredoc", long=True)),
         "Makes a file of a text, or replaces it; a reader sees all of it or nothing.",
         _ANY,
         'WRITE "poem.txt" <<POEM\nRoses are red\nPOEM',
@@ -202,7 +202,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "APPEND",
         ast.Append,
-        (Value("path", "a path"), Value("text", "a text or a heredoc")),
+        (Value("path", "a path"), Value("text", "a text or a heredoc", long=True)),
         "Adds a text to the end of a file.",
         _ANY,
         'APPEND "list.txt" "one more\\n"',
@@ -229,7 +229,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "RUN",
         ast.Run,
-        (Value("command", "a command"), Maybe((Word("TIMEOUT"), Value("timeout", "a time")))),
+        (Value("command", "a command", long=True), Maybe((Word("TIMEOUT"), Value("timeout", "a time")))),
         "Runs a command of the system in the sandbox; LAST_RUN has what came of it.",
         _ANY,
         'RUN "echo hello" TIMEOUT "10s"\nASSERT LAST_RUN.STDOUT CONTAINS "hello"',
@@ -246,19 +246,24 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "VAR",
         ast.Var,
-        (NameOf("name", "a variable", defines=True), Sign("="), Value("value", "a value")),
+        (NameOf("name", "a variable", defines=True), Sign("="), Value("value", "a value", long=True)),
         "Gives a variable a value.",
         _ANY,
         'VAR greeting = "hello"',
     ),
     Command(
-        "LOG", ast.Log, (Value("value", "a value"),), "Says something to who watches.", _ANY, 'LOG "half done"'
+        "LOG",
+        ast.Log,
+        (Value("value", "a value", long=True),),
+        "Says something to who watches.",
+        _ANY,
+        'LOG "half done"',
     ),
     Command(
         "PROMPT_AGENT",
         ast.PromptAgent,
         (
-            Value("prompt", "a prompt"),
+            Value("prompt", "a prompt", long=True),
             Maybe((Word("INTO"), NameOf("into", "a variable", defines=True))),
             Maybe((Word("AS"), Word("JSON"), Value("schema", "a JSON Schema"))),
         ),
@@ -291,7 +296,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "REQUEST_REVIEW",
         ast.RequestReview,
-        (Value("what", "what is to be reviewed"),),
+        (Value("what", "what is to be reviewed", long=True),),
         "Shows something to a person, who approves it or not; what was approved is what was shown.",
         _ANY,
         'VAR draft = "Dear all"\nREQUEST_REVIEW draft',
@@ -301,7 +306,7 @@ COMMANDS: tuple[Command, ...] = (
         "QUERY_DB",
         ast.QueryDb,
         (
-            Value("query", "a statement of TissQL"),
+            Value("query", "a statement of TissQL", long=True),
             Maybe((Word("WITH"), Value("parameters", "an object of parameters"))),
             Word("INTO"),
             NameOf("into", "a variable", defines=True),

@@ -47,6 +47,8 @@ class Value:
 
     field: str
     what: str
+    long: bool = False
+    """Whether it is often a text of several lines."""
 
 
 @dataclass(frozen=True, slots=True)
