@@ -88,7 +88,7 @@ def test_release_notes_are_chosen_and_reviewed(workflow, capsys):
     project = workflow("release_notes")
     run("--model", "mock:answers.yaml", "--answer", "Users", "--answer", "approve")
     assert "Search finds words with umlauts." in (project / "NEWS.md").read_text()
-    assert "at most 1 model calls" in capsys.readouterr().out
+    assert "at most 1 model call, " in capsys.readouterr().out
 
 
 def test_rejected_release_notes_are_not_kept(workflow):

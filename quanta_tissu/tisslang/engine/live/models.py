@@ -66,10 +66,10 @@ class Models:
             else:
                 one = self.estimate(action)
                 total += Usage(one.calls * times, one.tokens * times, one.cost * times)
-        commands = "any number of" if block.commands is None else f"{block.commands}"
-        least = "at least " if endless else "at most "
+        commands = "any number of commands" if block.commands is None else _count(block.commands, "command")
+        least = "at least" if endless else "at most"
         money = f", {total.cost:.4g} of money" if total.cost else ""
-        return f"{least}{total.calls} model calls, {total.tokens:,} tokens{money}; {commands} commands"
+        return f"{least} {_count(total.calls, 'model call')}, {_count(total.tokens, 'token')}{money}; {commands}"
 
     def perform(
         self,
@@ -92,7 +92,7 @@ class Models:
             model, request = self._question(action)
             answer = ask(model, request, attempts=ATTEMPTS, on_text=on_text, cancelled=stop)
         except ModelCancelledError as error:
-            usage = Usage(1, error.prompt_tokens + error.completion_tokens)
+            usage = Usage(1, error.prompt_tokens + error.completion_tokens, error.cost)
             seconds = time.monotonic() - began
             if cancelled.is_set():
                 said = ("R211", "the question was given up, because something else failed")
@@ -142,7 +142,9 @@ class Models:
         with self._lock:
             if spec not in self._opened:
                 price = Price(*self._prices) if any(self._prices) else None
-                self._opened[spec] = open_model(spec, base=self._root, price=price)
+                self._opened[spec] = open_model(
+                    spec, base=self._root, price=price, confined=name not in self._specs
+                )
             return self._opened[spec]
 
 
@@ -168,6 +170,10 @@ class _Deadline(threading.Event):
             or self._other.is_set()
             or (self._until is not None and time.monotonic() >= self._until)
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def _number(settings: Mapping[str, Value], name: str) -> float | None:
