@@ -40,10 +40,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print an obj
 
 def known_secrets() -> tuple[Mapping[str, str], Redactor]:
     """All secrets, and what hides them."""
+    from quanta_tissu.cli.runs.shared import open_secrets
     from quanta_tissu.tisslang.journal.redaction import Redactor
-    from quanta_tissu.tisslang.journal.secrets import SecretStore
 
-    values = SecretStore().all()
+    values = open_secrets().all()
     return values, Redactor(values)
 
 

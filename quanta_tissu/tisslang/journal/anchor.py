@@ -12,6 +12,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from quanta_tissu.errors import JournalError
@@ -29,6 +30,7 @@ class Anchor:
         hash: Its hash.
         synchronised: Number of the last record that the disk is known to have.
         closed: Whether the journal was closed then, so that nothing may come behind.
+        boot: Which start of the machine it was; empty where the system does not tell.
     """
 
     run: str
@@ -36,6 +38,21 @@ class Anchor:
     hash: str
     synchronised: int
     closed: bool = False
+    boot: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the machine has been up since; only a failure of power loses what was written and not synced."""
+        return bool(self.boot) and self.boot == boot_id()
+
+
+@cache
+def boot_id() -> str:
+    """Names this start of the machine; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def anchor_path(folder: Path) -> Path:
@@ -54,6 +71,7 @@ class AnchorFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = path.parent
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def write(self, anchor: Anchor) -> None:
@@ -61,11 +79,33 @@ class AnchorFile:
         line = json.dumps(asdict(anchor)).ljust(_LENGTH - 1) + "\n"
         os.pwrite(self._descriptor, line.encode(), 0)
 
+    def synchronise(self) -> None:
+        """Wait until the disk has it, and the name of its file.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        os.fsync(self._descriptor)
+        synchronise_folder(self._folder)
+
     def close(self) -> None:
         """Let the disk have the last one."""
         with suppress(OSError):
             os.fdatasync(self._descriptor)
         os.close(self._descriptor)
+
+
+def synchronise_folder(folder: Path) -> None:
+    """Wait until the disk has the names of what is in a folder.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_anchor(folder: Path) -> Anchor | None:
@@ -94,7 +134,15 @@ def _parsed(line: bytes | str) -> Anchor:
     """
     content = json.loads(line)
     match content:
-        case {"run": str(), "seq": int(seq), "hash": str(), "synchronised": int(), "closed": bool(), **rest}:
+        case {
+            "run": str(),
+            "seq": int(seq),
+            "hash": str(),
+            "synchronised": int(),
+            "closed": bool(),
+            "boot": str(),
+            **rest,
+        }:
             if seq > 0 and not rest:
                 return Anchor(**content)
     raise ValueError("other fields than those of an anchor")

@@ -17,7 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from quanta_tissu.errors import JournalError
-from quanta_tissu.tisslang.journal.anchor import Anchor, AnchorFile, anchor_path, append_anchor
+from quanta_tissu.tisslang.journal.anchor import (
+    Anchor,
+    AnchorFile,
+    anchor_path,
+    append_anchor,
+    boot_id,
+    synchronise_folder,
+)
 from quanta_tissu.tisslang.journal.blobs import BlobFolder, expanded, reference_of, shortened
 from quanta_tissu.tisslang.journal.lock import RunLock
 from quanta_tissu.tisslang.journal.reading import JOURNAL, read_records, recover
@@ -90,10 +97,9 @@ class Journal:
             journal = cls(folder, lock, [], redactor, anchors)
             try:
                 journal.append("run.start", durable=True, **first)
+                journal._anchor.synchronise()
                 for made in (folder, folder.parent):
-                    descriptor = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
-                    os.fsync(descriptor)
-                    os.close(descriptor)
+                    synchronise_folder(made)
             except BaseException:
                 journal._let_go()
                 if not journal._records:  # nothing was begun: leave nothing behind
@@ -132,10 +138,11 @@ class Journal:
             journal = cls(folder, lock, found.records, redactor, anchors)
             journal._synchronised = found.synchronised
             try:
+                journal._note_end()
+                # Otherwise a failure of power could leave records behind an anchor that says it was closed.
+                journal._anchor.synchronise()
                 if found.notes:
                     journal.append("note", durable=True, text="; ".join(found.notes), recovered=True)
-                else:
-                    journal._note_end()
             except BaseException:
                 journal._let_go()
                 raise
@@ -308,6 +315,7 @@ class Journal:
             hash=last.hash,
             synchronised=min(self._synchronised, last.seq),
             closed=closed,
+            boot=boot_id(),
         )
         self._anchor.write(anchor)
         return anchor

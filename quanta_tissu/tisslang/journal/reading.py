@@ -60,10 +60,7 @@ def _read(folder: Path) -> tuple[list[Record], bytes]:
             if (record.seq, record.previous) != (number, previous):
                 raise ValueError("does not follow on the one before")
         except ValueError as error:
-            raise JournalError(
-                f"the journal of {folder.name} is damaged: record {number} {error}",
-                hint=f"`tissu audit {folder.name}` says more; a run is only resumed from an intact journal",
-            ) from None
+            raise _damaged(folder, f"record {number} {error}") from None
         records.append(record)
         previous = record.hash
     return records, torn
@@ -84,27 +81,23 @@ def recover(folder: Path) -> Recovered:
     if torn:
         notes.append(f"a torn line of {len(torn)} bytes at the end was cut off")
     synchronised = anchor.synchronised if anchor else len(records)
+    count = len(records)
     if anchor is None:
         notes.append("there was no anchor, so nobody can say whether the end is the one that was written")
-    elif len(records) < synchronised:
-        raise JournalError(
-            f"the journal of {folder.name} is damaged: records {len(records) + 1} to {synchronised} were cut off",
-            hint=f"`tissu audit {folder.name}` says more; a run is only resumed from an intact journal",
-        )
-    elif len(records) < anchor.seq:
-        notes.append(
-            f"records {len(records) + 1} to {anchor.seq} are missing, which the disk was not known to have"
-        )
+    elif count < anchor.seq:
+        if count < synchronised or anchor.sure:
+            raise _damaged(folder, f"{_records(count + 1, anchor.seq)} cut off")
+        notes.append(f"{_records(count + 1, anchor.seq)} missing, which the disk was not known to have")
     elif records[anchor.seq - 1].hash != anchor.hash:
-        raise JournalError(
-            f"the journal of {folder.name} is damaged: record {anchor.seq} is not the one that was anchored",
-            hint=f"`tissu audit {folder.name}` says more; a run is only resumed from an intact journal",
-        )
-    elif len(records) > anchor.seq:
-        notes.append(f"records {anchor.seq + 1} to {len(records)} were not anchored")
+        raise _damaged(folder, f"record {anchor.seq} is not the one that was anchored")
+    elif count > anchor.seq:
+        # A process that is killed may have written one record and not yet its anchor.
+        if anchor.closed or (anchor.sure and count > anchor.seq + 1):
+            raise _damaged(folder, f"{_records(anchor.seq + 1, count)} added")
+        notes.append(f"{_records(anchor.seq + 1, count)} not anchored")
     kept = _with_blobs(folder, records, synchronised)
     if len(kept) < len(records):
-        notes.append(f"records {len(kept) + 1} to {len(records)}, which lacked blobs, were cut off")
+        notes.append(f"{_records(len(kept) + 1, count)} without all blobs, and cut off")
     if torn or len(kept) < len(records):
         _cut(folder / JOURNAL, len(kept))
     if not kept:
@@ -112,6 +105,17 @@ def recover(folder: Path) -> Recovered:
             f"the run {folder.name} ended before its first record was written", hint="start it again"
         )
     return Recovered(kept, min(synchronised, len(kept)), notes)
+
+
+def _records(first: int, last: int) -> str:
+    return f"record {first} is" if first == last else f"records {first} to {last} are"
+
+
+def _damaged(folder: Path, what: str) -> JournalError:
+    return JournalError(
+        f"the journal of {folder.name} is damaged: {what}",
+        hint=f"`tissu audit {folder.name}` says more; a run is only resumed from an intact journal",
+    )
 
 
 def _with_blobs(folder: Path, records: list[Record], synchronised: int) -> list[Record]:

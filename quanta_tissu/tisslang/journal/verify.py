@@ -243,7 +243,8 @@ def _end(
         if noted is None:
             continue
         if noted.seq > last:
-            yield Finding(Change.CUT, last + 1, _lost(last + 1, noted, where))
+            lost = last >= noted.synchronised and not noted.sure  # with the machine's power, perhaps
+            yield Finding(Change.CUT, last + 1, _lost(last + 1, noted, where, lost), severe=not lost)
         elif by_number.get(noted.seq, noted.hash) != noted.hash:
             what = f"record {noted.seq} is not the one that {where} names: the journal was written anew"
             yield Finding(Change.REWRITTEN, noted.seq, what)
@@ -257,8 +258,9 @@ def _end(
         if anchor.closed:
             yield Finding(Change.ADDED, anchor.seq + 1, f"{more} came when the journal was closed")
         elif last > anchor.seq + 1:
-            what = f"{more} came behind the anchor: somebody has added them, or the machine lost its power"
-            yield Finding(Change.ADDED, anchor.seq + 1, what)
+            power = "" if anchor.sure else ", or the machine lost its power"
+            what = f"{more} came behind the anchor: somebody has added them{power}"
+            yield Finding(Change.ADDED, anchor.seq + 1, what, severe=anchor.sure)
         else:
             what = f"{more} is not anchored: the process was killed in between, or somebody has added it"
             yield Finding(Change.UNANCHORED, last, what, severe=False)
@@ -269,11 +271,11 @@ def _end(
         yield Finding(Change.TORN, last + 1, what, severe=after_closing)
 
 
-def _lost(first: int, anchor: Anchor, where: str) -> str:
+def _lost(first: int, anchor: Anchor, where: str, power: bool) -> str:
     """What an anchor knows of records that are not there."""
     gone = f"record {first} is" if first == anchor.seq else f"records {first} to {anchor.seq} are"
-    power = "" if first <= anchor.synchronised else ", or lost with the machine's power before the disk had it"
-    return f"{gone} missing, which {where} knew: the end was cut off{power}"
+    perhaps = ", or lost with the machine's power before the disk had it" if power else ""
+    return f"{gone} missing, which {where} knew: the end was cut off{perhaps}"
 
 
 def _blobs(folder: Path, records: Sequence[Record]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quanta_tissu.errors import JournalError
-from quanta_tissu.tisslang.journal.anchor import Anchor, AnchorFile, anchor_path
+from quanta_tissu.tisslang.journal.anchor import Anchor, AnchorFile, anchor_path, boot_id
 from quanta_tissu.tisslang.journal.journal import Journal
 
 
@@ -18,8 +18,8 @@ def folder(tmp_path):
     return folder
 
 
-def _anchored(folder, seq: int, hash: str, synchronised: int) -> None:
-    AnchorFile(anchor_path(folder)).write(Anchor(run="r1", seq=seq, hash=hash, synchronised=synchronised))
+def _anchored(folder, seq: int, hash: str, synchronised: int, **more) -> None:
+    AnchorFile(anchor_path(folder)).write(Anchor(run="r1", seq=seq, hash=hash, synchronised=synchronised, **more))
 
 
 def _note(folder) -> str:
@@ -36,9 +36,22 @@ def test_an_anchor_of_another_journal(folder):
 def test_records_that_were_not_anchored_are_accepted_with_a_note(folder):
     with Journal.read(folder) as journal:
         _anchored(folder, 4, journal.records[3].hash, 4)
-    assert _note(folder) == "records 5 to 5 were not anchored"
+    assert _note(folder) == "record 5 is not anchored"
     with Journal.open(folder) as journal:
         assert len(journal.records) == 6
+
+
+def test_more_records_than_a_killed_process_leaves_without_an_anchor(folder):
+    with Journal.read(folder) as journal:
+        hash = journal.records[2].hash
+    _anchored(folder, 3, hash, 3, boot=boot_id())
+    with pytest.raises(JournalError, match="records 4 to 5 are added"):
+        Journal.open(folder)
+    _anchored(folder, 3, hash, 3, closed=True)
+    with pytest.raises(JournalError, match="records 4 to 5 are added"):
+        Journal.open(folder)
+    _anchored(folder, 3, hash, 3, boot="another")
+    assert _note(folder) == "records 4 to 5 are not anchored"
 
 
 def test_a_missing_anchor_is_noted(folder):

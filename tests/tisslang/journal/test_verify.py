@@ -12,7 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quanta_tissu.errors import JournalError
-from quanta_tissu.tisslang.journal.anchor import Anchor, AnchorFile, anchor_path, append_anchor, read_anchor
+from quanta_tissu.tisslang.journal.anchor import (
+    Anchor,
+    AnchorFile,
+    anchor_path,
+    append_anchor,
+    boot_id,
+    read_anchor,
+)
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.record import FIRST, make_record
 from quanta_tissu.tisslang.journal.verify import Change, verify
@@ -246,19 +253,25 @@ class TestEnds:
 
     def test_many_records_behind_the_anchor_are_not_what_a_kill_leaves(self, run):
         hash = json.loads(_lines(run)[1])["hash"]
-        AnchorFile(anchor_path(run)).write(Anchor(run="r1", seq=2, hash=hash, synchronised=2))
-        assert _found(run) == [(Change.ADDED, 3)]
-
-    def test_what_the_disk_may_not_have_had_is_said(self, run):
-        anchor = read_anchor(run)
-        AnchorFile(anchor_path(run)).write(Anchor(run="r1", seq=COUNT, hash=anchor.hash, synchronised=3))
-        lines = _lines(run)
-        _write(run, lines[:5])
-        [finding] = [one for one in verify(run).findings if one.change is Change.CUT]
-        assert "or lost with the machine's power" in finding.message
-        _write(run, lines[:2])
-        [finding] = [one for one in verify(run).findings if one.change is Change.CUT]
+        AnchorFile(anchor_path(run)).write(Anchor(run="r1", seq=2, hash=hash, synchronised=2, boot=boot_id()))
+        [finding] = verify(run).findings
+        assert (finding.change, finding.record, finding.severe) == (Change.ADDED, 3, True)
         assert "power" not in finding.message
+
+    def test_what_a_failure_of_power_may_do_is_said_and_is_no_proof_of_a_change(self, run):
+        lines, anchor = _lines(run), read_anchor(run)
+        early = json.loads(lines[1])["hash"]
+        AnchorFile(anchor_path(run)).write(Anchor(run="r1", seq=2, hash=early, synchronised=2, boot="another"))
+        [finding] = verify(run).findings
+        assert (finding.change, finding.severe) == (Change.ADDED, False)
+        assert "or the machine lost its power" in finding.message
+        for boot, kept, severe in (("another", 5, False), ("another", 2, True), (boot_id(), 5, True)):
+            noted = Anchor(run="r1", seq=COUNT, hash=anchor.hash, synchronised=3, boot=boot)
+            AnchorFile(anchor_path(run)).write(noted)
+            _write(run, lines[:kept])
+            [finding] = [one for one in verify(run).findings if one.change is Change.CUT]
+            assert finding.severe is severe
+            assert ("or lost with the machine's power" in finding.message) is not severe
 
     def test_files_of_anchors_that_are_none(self, run, tmp_path):
         file = tmp_path / "anchors.jsonl"
@@ -353,6 +366,27 @@ class TestAnyChange:
             assert (
                 finding.record is None or f"{finding.record}" in finding.message or finding.change is Change.TORN
             )
+
+    @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_of_any_file_of_a_run_is_found(self, original, tmp_path, data):
+        run = _copy(original, tmp_path / "copy")
+        path = data.draw(
+            st.sampled_from(sorted(one for one in run.rglob("*") if one.is_file() and one.name != "lock"))
+        )
+        whole = path.read_bytes()
+        match data.draw(st.sampled_from(["change", "remove", "rename", "copy"])):
+            case "change":
+                path.write_bytes(changed := _changed(whole, data.draw(_CHANGES)))
+                if changed == whole:
+                    return
+            case "remove":
+                path.unlink()
+            case "rename":
+                path.rename(path.with_name(data.draw(st.sampled_from(["0" * 64, "other"]))))
+            case "copy":
+                (run / "blobs" / ("0" * 64)).write_bytes(whole)
+        assert not verify(run).ok
 
     @pytest.mark.slow
     def test_of_any_single_byte_is_found(self, run, original):
