@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from quanta_tissu.tisslang.journal.secrets import SecretStore
+from quanta_tissu.cli.runs.shared import open_secrets
 
 
 @click.group("secret")
@@ -45,7 +43,7 @@ def set_command(name: str) -> None:
     from quanta_tissu.tisslang.journal.secrets import check_name
 
     check_name(name)
-    store = _opened()
+    store = open_secrets()
     if sys.stdin.isatty():
         value = click.prompt(f"value of {name}", hide_input=True, err=True)
     else:
@@ -62,7 +60,7 @@ def list_command() -> None:
     Examples:
       tissu secret list
     """
-    for name, source in _opened().names().items():
+    for name, source in open_secrets().names().items():
         click.echo(f"{name}\t{source}")
 
 
@@ -75,7 +73,7 @@ def remove_command(name: str) -> None:
     Examples:
       tissu secret remove GITHUB_TOKEN
     """
-    store = _opened()
+    store = open_secrets()
     store.remove(name)
     click.echo(f"{name} is forgotten", err=True)
 
@@ -99,13 +97,3 @@ def encrypt_command() -> None:
     store = SecretStore(passphrase=passphrase)
     store.encrypt()
     click.echo(f"{store.path} is encrypted; what the disk held before may still be found on it", err=True)
-
-
-def _opened() -> SecretStore:
-    """The user's secrets; the passphrase of an encrypted file is asked for, where somebody can be asked."""
-    from quanta_tissu.tisslang.journal.secrets import PASSPHRASE, SecretStore
-
-    store = SecretStore()
-    if store.is_encrypted() and not os.environ.get(PASSPHRASE) and sys.stdin.isatty():
-        store = SecretStore(passphrase=click.prompt("passphrase of your secrets", hide_input=True, err=True))
-    return store

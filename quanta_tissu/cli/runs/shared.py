@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from quanta_tissu.tisslang.journal.secrets import SecretStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,3 +49,13 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def open_secrets() -> SecretStore:
+    """The user's secrets; the passphrase of an encrypted file is asked for, where somebody can be asked."""
+    from quanta_tissu.tisslang.journal.secrets import PASSPHRASE, SecretStore
+
+    store = SecretStore()
+    if store.is_encrypted() and not os.environ.get(PASSPHRASE) and sys.stdin.isatty():
+        store = SecretStore(passphrase=click.prompt("passphrase of your secrets", hide_input=True, err=True))
+    return store
