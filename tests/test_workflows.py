@@ -11,6 +11,7 @@ from quanta_tissu import tissdb
 from quanta_tissu.cli.app import run as tissu
 
 WORKFLOWS = Path(__file__).parents[1] / "examples" / "workflows"
+FOLDERS = sorted(path for path in WORKFLOWS.iterdir() if path.is_dir())
 
 
 @pytest.fixture
@@ -31,13 +32,15 @@ def run(*options: str) -> None:
     assert tissu(["run", "plan.tiss", *options]) == 0
 
 
-def test_every_workflow_is_tested():
+def test_every_workflow_is_tested_and_described():
     here = Path(__file__).read_text()
-    for folder in WORKFLOWS.iterdir():
+    described = (WORKFLOWS / "README.md").read_text()
+    for folder in FOLDERS:
         assert f'workflow("{folder.name}")' in here, folder.name
+        assert f"| `{folder.name}` |" in described, folder.name
 
 
-@pytest.mark.parametrize("folder", sorted(WORKFLOWS.iterdir()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_it_is_without_a_mistake_and_well_formatted(folder, capsys):
     assert tissu(["lang", "check", str(folder)]) == 0
     assert "warning" not in capsys.readouterr().out
