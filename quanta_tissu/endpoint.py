@@ -150,9 +150,7 @@ class Endpoint:
                     raise Cancelled from None
                 if not left or not again():
                     raise self._unreachable(error) from None
-            if cancelled is None:
-                time.sleep(wait)
-            elif cancelled.wait(wait):
+            if rested(wait, cancelled):
                 raise Cancelled
             wait = min(2 * wait, _MOST_WAIT)
 
@@ -252,6 +250,20 @@ class Endpoint:
         return self._error(
             f"cannot reach {self.url}: {reason}", hint="is the server running, and the address right?"
         )
+
+
+def rested(seconds: float, cancelled: threading.Event | None) -> bool:
+    """Wait, and say whether it was cancelled meanwhile.
+
+    It is asked again and again: an event that is also set when a time is over does not wake who waits for it.
+    """
+    until = time.monotonic() + seconds
+    while cancelled is None or not cancelled.is_set():
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(left if cancelled is None else min(left, _LOOK))
+    return True
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):

@@ -93,12 +93,16 @@ class ModelCancelledError(ModelError):
         message: What was given up.
         prompt_tokens: Tokens of the prompt that were read.
         completion_tokens: Tokens that were written.
+        cost: What they cost.
     """
 
-    def __init__(self, message: str, *, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+    def __init__(
+        self, message: str, *, prompt_tokens: int = 0, completion_tokens: int = 0, cost: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
+        self.cost = cost
 
 
 class AnswerFormError(ModelError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from quanta_tissu.errors import AnswerFormError, ModelError
+from quanta_tissu.errors import AnswerFormError, ModelCancelledError, ModelError
 from quanta_tissu.tisslang.llm.protocol import LanguageModel, Message, OnText, Reply, Request
 from quanta_tissu.tisslang.llm.schemas import Schema, check, violations
 
@@ -81,6 +81,11 @@ def ask(
     while len(replies) < attempts:
         try:
             reply = model.generate(asked, on_text, cancelled)
+        except ModelCancelledError as error:
+            error.prompt_tokens += sum(one.prompt_tokens for one in replies)
+            error.completion_tokens += sum(one.completion_tokens for one in replies)
+            error.cost += sum(one.cost for one in replies)
+            raise
         except ModelError as error:
             if replies and type(error) is ModelError:  # the correction may be too long for the model, for one
                 raise _given_up(model, wrong, replies, error.message) from None

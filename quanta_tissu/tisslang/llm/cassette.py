@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +100,8 @@ class CassettePlayer:
         if not self._all:
             return ModelError(f"{self._path} is empty", hint=hint)
         wanted = _lines(request.record())
-        nearest = max(self._all, key=lambda one: _likeness(wanted, _lines(one.request)))
+        words = _words(request.record())
+        nearest = max(self._all, key=lambda one: _likeness(words, _words(one.request)))
         number = self._all.index(nearest) + 1
         shown = list(
             difflib.unified_diff(_lines(nearest.request), wanted, f"line {number}", "this request", "", "", 1, "")
@@ -214,6 +215,11 @@ def _cut_torn_line(file: Any, path: Path) -> None:
     Raises:
         ModelError: It is not the beginning of a line of a cassette.
     """
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read() == b"\n":
+        return
     file.seek(0)
     data: bytes = file.read()
     torn = data[data.rfind(b"\n") + 1 :]
@@ -232,7 +238,10 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _likeness(one: list[str], other: list[str]) -> float:
-    """How alike two requests are, from 0 to 1: by their words, in which small changes of a long prompt show."""
-    a, b = (" ".join(lines).split() for lines in (one, other))
-    return difflib.SequenceMatcher(None, a[:2000], b[:2000], autojunk=False).ratio()
+def _likeness(one: Counter[str], other: Counter[str]) -> float:
+    """How alike two requests are by their words, from 0 to 1."""
+    return 2 * (one & other).total() / (one.total() + other.total())
+
+
+def _words(record: Mapping[str, Any]) -> Counter[str]:
+    return Counter(" ".join(_lines(record)).split())

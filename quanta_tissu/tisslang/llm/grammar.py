@@ -245,21 +245,24 @@ class Automaton:
     def _shortest(self, grammar: Node) -> dict[Rule, int]:
         """Bytes of the shortest text of each rule: the least fixed point, from "endless" down."""
         rules: dict[Rule, int] = {}
-        waiting = [grammar]
+        order: list[Rule] = []  # each behind those that it needs, where they do not need it
+        waiting: list[tuple[Node, bool]] = [(grammar, False)]
         while waiting:
             match waiting.pop():
-                case Sequence(items=items) | Choice(items=items):
-                    waiting += items
-                case Repeat(item=item):
-                    waiting.append(item)
-                case Rule() as rule if rule not in rules:
+                case (Sequence(items=items) | Choice(items=items), _):
+                    waiting += [(item, False) for item in items]
+                case (Repeat(item=item), _):
+                    waiting.append((item, False))
+                case (Rule() as rule, True):
+                    order.append(rule)
+                case (Rule() as rule, False) if rule not in rules:
                     rules[rule] = ENDLESS
-                    waiting.append(rule.node)
+                    waiting += [(rule, True), (rule.node, False)]
         self._lengths = rules
         changed = True
         while changed:
             changed = False
-            for rule in reversed(rules):
+            for rule in order:
                 length = self._length(rule.node)
                 if length < rules[rule]:
                     rules[rule], changed = length, True

@@ -21,11 +21,11 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quanta_tissu.endpoint import rested
 from quanta_tissu.errors import ConfigError, ModelCancelledError, ModelError
 from quanta_tissu.tisslang.llm.protocol import OnText, Reply, Request
 from quanta_tissu.tisslang.llm.templates import template
@@ -118,9 +118,7 @@ class MockModel:
         prompt = template(request.template or "plain").text(request.messages)
         entry, text = self._next(prompt)
         read = self.count_tokens(request)
-        if cancelled is None:
-            time.sleep(entry.seconds)
-        elif cancelled.wait(entry.seconds) or cancelled.is_set():
+        if rested(entry.seconds, cancelled):
             raise ModelCancelledError(f"{self.name} was not asked to the end", prompt_tokens=read)
         if entry.fails is not None:
             raise ModelError(f"{self.name}: {entry.fails}", hint=f"entry {entry.number} of its file says so")

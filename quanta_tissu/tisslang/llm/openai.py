@@ -112,10 +112,13 @@ class EndpointModel:
                 self._listen(events, answer)
                 return self._reply(request, answer)
             except Cancelled:
+                read = answer.usage.get("prompt_tokens", count_at_most(request))
+                written = answer.usage.get("completion_tokens", len(answer.text.encode()))
                 raise ModelCancelledError(
                     f"the answer of {self.name} was given up",
-                    prompt_tokens=answer.usage.get("prompt_tokens", count_at_most(request)),
-                    completion_tokens=answer.usage.get("completion_tokens", len(answer.text)),
+                    prompt_tokens=read,
+                    completion_tokens=written,
+                    cost=self._price.of(read, written),
                 ) from None
             except Refusal as refusal:
                 simpler = _simpler(body, refusal)

@@ -42,6 +42,7 @@ def open_model(
     price: Price | None = None,
     timeout: float = 120.0,
     engine: str | None = None,
+    confined: bool = False,
 ) -> LanguageModel:
     """The model of a name.
 
@@ -52,11 +53,21 @@ def open_model(
         price: What tokens of a server cost.
         timeout: Seconds to wait for a server's sign of life.
         engine: What runs a checkpoint: "fast", "reference" or "torch"; None: the current engine.
+        confined: For names that stand in a script: files must lie below `base`, links followed; none is written.
 
     Raises:
-        ModelError: There is no such model, or it cannot be opened.
+        ModelError: There is no such model, it cannot be opened, or a script may not name it.
     """
     folder = Path() if base is None else base
+
+    def file(name: str) -> Path:
+        path = folder / name
+        if confined and not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelError(
+                f"the model {spec!r} leads out of the project", hint="give it from outside: --model NAME=MODEL"
+            )
+        return path
+
     if spec.startswith(("http://", "https://")):
         url, _, model = spec.partition("#")
         if not model:
@@ -68,16 +79,20 @@ def open_model(
     if kind == "mock" and colon:
         from quanta_tissu.tisslang.llm.mock import MockModel
 
-        return MockModel.load(folder / rest)
+        return MockModel.load(file(rest))
     if kind == "cassette" and colon:
         from quanta_tissu.tisslang.llm.cassette import CassettePlayer, CassetteRecorder
 
         path, equals, inner = rest.partition("=")
         if not equals:
-            return CassettePlayer(folder / path)
+            return CassettePlayer(file(path))
+        if confined:
+            raise ModelError(
+                "a script cannot have its model recorded", hint=f"whoever runs it can: --model {spec}"
+            )
         asked = open_model(inner, base=base, key=key, price=price, timeout=timeout, engine=engine)
-        return CassetteRecorder(folder / path, asked)
-    return _checkpoint(spec, folder, engine)
+        return CassetteRecorder(file(path), asked)
+    return _checkpoint(spec, file(spec), engine)
 
 
 def key_of(url: str) -> str | None:
@@ -93,8 +108,7 @@ def key_of(url: str) -> str | None:
     return own or os.environ.get(_KNOWN_KEYS.get(host, "")) or None
 
 
-def _checkpoint(spec: str, folder: Path, engine: str | None) -> LanguageModel:
-    path = folder / spec
+def _checkpoint(spec: str, path: Path, engine: str | None) -> LanguageModel:
     if not path.is_dir():
         raise ModelError(f"there is no model {spec!r}", hint=f"models are {FORMS}")
     from quanta_tissu.tisslang.llm.checkpoint import CheckpointModel

@@ -92,11 +92,14 @@ def test_a_model_that_fails_at_the_correction_is_told_with_what_was_wrong(ask_fo
         ask(MockModel([Entry(1, None, [], fails="at once")]), ask_for(schema=PERSON))
 
 
-def test_giving_up_is_no_wrong_answer(ask_for):
+def test_giving_up_is_no_wrong_answer_and_counts_what_was_spent(ask_for):
     cancelled = threading.Event()
     model = saying("{}", "{}")
-    with pytest.raises(ModelCancelledError):
+    with pytest.raises(ModelCancelledError) as error:
         ask(model, ask_for(schema=PERSON), on_text=lambda piece: cancelled.set(), cancelled=cancelled)
+    first, second = map(model.count_tokens, model.asked)
+    assert error.value.prompt_tokens == first + second
+    assert error.value.completion_tokens == 1
 
 
 def test_an_answer_that_was_cut_off_is_asked_for_in_fewer_words(ask_for):

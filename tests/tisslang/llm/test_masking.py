@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from quanta_tissu.tisslang.llm import masking
 from quanta_tissu.tisslang.llm.grammar import ENDLESS, Automaton
 from quanta_tissu.tisslang.llm.json_grammar import json_grammar
 from quanta_tissu.tisslang.llm.masking import Mask, Vocabulary
@@ -73,12 +74,13 @@ def test_a_token_that_may_not_come_is_refused(tokenizer, mask):
         mask.take(tokenizer.encode("A")[0])
 
 
-def test_what_is_known_of_many_states_is_forgotten_again(tokenizer):
-    mask = Mask(Vocabulary(tokenizer, tokenizer.vocab_size), json_grammar({"type": "string", "maxLength": 400}))
-    for token in tokenizer.encode('"' + "xyz" * 120):
+def test_what_is_known_of_many_states_is_forgotten_again(tokenizer, monkeypatch):
+    monkeypatch.setattr(masking, "_KEPT", 8)
+    mask = Mask(Vocabulary(tokenizer, tokenizer.vocab_size), json_grammar({"type": "string", "maxLength": 40}))
+    for token in tokenizer.encode('"' + "xyz" * 10):
         assert mask.allowed(1000)[token]
         mask.take(token)
-    assert len(mask._needs) == 256
+    assert len(mask._needs) == 8
 
 
 def test_a_vocabulary_without_braces_writes_no_objects():

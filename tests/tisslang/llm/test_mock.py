@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -90,6 +91,16 @@ def test_threads_never_get_the_same_answer(mock, ask_for):
     for thread in threads:
         thread.join()
     assert sorted(map(int, said)) == list(range(200))
+
+
+def test_an_event_that_only_says_that_a_time_is_over_ends_it_too(mock, ask_for):
+    class Over(threading.Event):
+        def is_set(self):
+            return time.monotonic() > end
+
+    end = time.monotonic() + 0.1
+    with pytest.raises(ModelCancelledError):
+        mock("- {answer: late, seconds: 60}\n").generate(ask_for(), cancelled=Over())
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,37 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="empty cannot be opened"):
         open_model("empty", base=tmp_path)
+
+
+class TestNamesInAScript:
+    """A script names files of its project, and no others; and it writes none."""
+
+    @pytest.fixture
+    def root(self, tmp_path, ask_for):
+        project = tmp_path / "project"
+        project.mkdir()
+        (tmp_path / "secrets.yaml").write_text("- the password is 1234\n")
+        (project / "link.yaml").symlink_to(tmp_path / "secrets.yaml")
+        (project / "answers.yaml").write_text("- hello\n")
+        open_model("cassette:calls.jsonl=mock:answers.yaml", base=project).generate(ask_for())
+        return project
+
+    @pytest.mark.parametrize("name", ["../secrets.yaml", "link.yaml", "{outside}"])
+    @pytest.mark.parametrize("kind", ["mock:", "cassette:", ""])
+    def test_no_file_from_outside_is_read(self, root, name, kind):
+        spec = kind + name.replace("{outside}", str(root.parent / "secrets.yaml"))
+        with pytest.raises(ModelError, match="leads out of the project") as refusal:
+            open_model(spec, base=root, confined=True)
+        assert "1234" not in str(refusal.value)
+
+    def test_no_file_is_written(self, root):
+        with pytest.raises(ModelError, match="cannot have its model recorded"):
+            open_model("cassette:new.jsonl=mock:answers.yaml", base=root, confined=True)
+        assert not (root / "new.jsonl").exists()
+
+    def test_those_of_the_project_are_used(self, root, ask_for):
+        for spec in ("mock:answers.yaml", "cassette:calls.jsonl"):
+            assert open_model(spec, base=root, confined=True).generate(ask_for()).text == "hello"
+
+    def test_a_checkpoint_of_the_project_is_used(self, stories):
+        assert isinstance(open_model(stories.name, base=stories.parent, confined=True), CheckpointModel)
