@@ -88,7 +88,8 @@ class Intent:
 
     def changes(self) -> tuple[Change, ...]:
         """The same as it is told to others."""
-        return tuple(described(item.path, item.before, item.after) for item in self.items)
+        items = (item for item in self.items if item.before != item.after)
+        return tuple(described(item.path, item.before, item.after) for item in items)
 
     def write(self, folder: int) -> None:
         """Bring it to the disk; from then on it will be done."""

@@ -23,6 +23,7 @@ DIRECTORY = "directory"
 SYMLINK = "symlink:"
 OTHER = "other"
 _TRIES = 3
+_WORKABLE = 0o300  # a folder's owner may change names in it
 
 
 class State(NamedTuple):
@@ -252,6 +253,19 @@ def differences(
         old, new = before.get(path), after.get(path)
         if old != new:
             yield path, old, new
+
+
+def with_closed_folders(
+    before: Mapping[str, State], after: Mapping[str, State]
+) -> Iterator[tuple[str, State | None, State | None]]:
+    """As `differences`, with folders that stay but must be opened to their owner for it, and closed again."""
+    changed = {path: (old, new) for path, old, new in differences(before, after)}
+    for folder in {path.rpartition("/")[0] for path in changed} - changed.keys():
+        state = before.get(folder)
+        if state is not None and state.mode & _WORKABLE != _WORKABLE:
+            changed[folder] = state, state
+    for path in sorted(changed):
+        yield path, *changed[path]
 
 
 def described(path: str, old: State | None, new: State | None) -> Change:

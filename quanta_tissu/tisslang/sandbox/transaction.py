@@ -177,7 +177,7 @@ class Transaction:
         reasons = objections(changes, self._before, scan, self._protection, self._room)
         if reasons:
             raise _refusal(reasons)
-        pairs = manifest.differences(self._before, scan.states)
+        pairs = manifest.with_closed_folders(self._before, scan.states)
         items = tuple(Item(number, *pair) for number, pair in enumerate(pairs))
         if items:
             intent = Intent(self._where, self.label, undo=False, items=items)
@@ -213,7 +213,8 @@ class Transaction:
             return ()
         with _descriptor(scratch) as held, _alone(held):
             found = (_settle(folder) for folder in sorted(scratch.glob("txn-*")))
-            return tuple(settled for settled in found if settled is not None)
+            ended = [settled for settled in found if settled is not None]
+            return tuple(sorted(ended, key=lambda settled: settled.committed))  # the last word on a label
 
     def __enter__(self) -> Transaction:
         return self

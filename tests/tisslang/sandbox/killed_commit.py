@@ -1,8 +1,8 @@
 """Commits that are killed, or meet a full disk, before each of their system calls in turn.
 
-Run by test_transaction_kill.py. Usage: python killed_commit.py FOLDER SCENARIO, with one JSON line for each commit
-on standard output. This is a program of its own because it forks, which a test runner with threads should not do.
-Nothing is flushed: a killed process loses no page.
+Run by test_transaction_kill.py. Usage: python killed_commit.py FOLDER SCENARIO STRIDE [nobody], with one JSON line
+for each commit on standard output. This is a program of its own because it forks, which a test runner with threads
+should not do. Nothing is flushed: a killed process loses no page.
 """
 
 from __future__ import annotations
@@ -18,14 +18,27 @@ from itertools import count
 from pathlib import Path
 
 from quanta_tissu.errors import SandboxError
+from quanta_tissu.tisslang.sandbox import tree
 from quanta_tissu.tisslang.sandbox.transaction import Transaction
 
 CHANGING = "mkdir rename link unlink rmdir symlink write fchmod chmod utime fchown chown fsync sync"
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def tree_folder(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def build(folder):
     """A project with something of every kind."""
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    with tree_folder(folder.parent) as above:
+        tree.remove(above, folder.name)
     root = folder / "project"
     (root / "keep").mkdir(parents=True)
     (root / "keep" / "same").write_text("same")
@@ -48,30 +61,30 @@ def build(folder):
     return root
 
 
-def work(tree):
+def work(copy):
     """What the step does."""
-    (tree / "edited").write_text("new")
-    (tree / "script").chmod(0o755)
-    (tree / "gone").unlink()
-    shutil.rmtree(tree / "emptied")
-    shutil.rmtree(tree / "becomes_file")
-    (tree / "becomes_file").write_text("a file")
-    (tree / "becomes_folder").unlink()
-    (tree / "becomes_folder").mkdir()
-    (tree / "becomes_folder" / "file").write_text("inside")
-    (tree / "link").unlink()
-    (tree / "link").symlink_to("keep/same")
-    shutil.rmtree(tree / "folder_becomes_link")
-    (tree / "folder_becomes_link").symlink_to("keep")
-    (tree / "link_becomes_folder").unlink()
-    (tree / "link_becomes_folder").mkdir()
-    (tree / "link_becomes_folder" / "same").write_text("6")
-    (tree / "added" / "deep").mkdir(parents=True)
-    (tree / "added" / "deep" / "file").write_text("added")
-    (tree / "closed").chmod(0o755)
-    (tree / "closed" / "file").unlink()
-    (tree / "closed" / "other").write_text("5")
-    (tree / "closed").chmod(0o555)
+    (copy / "edited").write_text("new")
+    (copy / "script").chmod(0o755)
+    (copy / "gone").unlink()
+    shutil.rmtree(copy / "emptied")
+    shutil.rmtree(copy / "becomes_file")
+    (copy / "becomes_file").write_text("a file")
+    (copy / "becomes_folder").unlink()
+    (copy / "becomes_folder").mkdir()
+    (copy / "becomes_folder" / "file").write_text("inside")
+    (copy / "link").unlink()
+    (copy / "link").symlink_to("keep/same")
+    shutil.rmtree(copy / "folder_becomes_link")
+    (copy / "folder_becomes_link").symlink_to("keep")
+    (copy / "link_becomes_folder").unlink()
+    (copy / "link_becomes_folder").mkdir()
+    (copy / "link_becomes_folder" / "same").write_text("6")
+    (copy / "added" / "deep").mkdir(parents=True)
+    (copy / "added" / "deep" / "file").write_text("added")
+    (copy / "closed").chmod(0o755)
+    (copy / "closed" / "file").unlink()
+    (copy / "closed" / "other").write_text("5")
+    (copy / "closed").chmod(0o555)
 
 
 def picture(root):
@@ -182,7 +195,11 @@ def outcome(folder, old, new):
 
 def main():
     folder, scenario = Path(sys.argv[1]), sys.argv[2]
-    stride = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    stride = int(sys.argv[3])
+    if "nobody" in sys.argv[4:]:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
     os.umask(0o022)
     old = picture(build(folder))
     assert committing(folder, 0, kill)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,23 @@ import pytest
 PROGRAM = Path(__file__).with_name("killed_commit.py")
 
 
-def commits(folder, scenario, stride):
-    done = subprocess.run(
-        [sys.executable, PROGRAM, folder / "work", scenario, str(stride)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture(params=["this user", "nobody"])
+def commits(request):
+    """Runs commits that are killed; in a folder that an ordinary user may have, who cannot do what root can."""
+    if request.param == "nobody" and os.geteuid() != 0:
+        pytest.skip("the tests run as an ordinary user already")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # what survives a kill is the same, and sooner
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        if request.param == "nobody":
+            os.chown(folder, 65534, 65534)
+
+        def run(scenario, stride):
+            command = [sys.executable, PROGRAM, Path(folder, "work"), scenario, str(stride), request.param]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        yield run
 
 
 def check(lines):
@@ -44,20 +54,20 @@ def check_kills(lines):
     assert {"old", "new"} == set(states[:-1])
 
 
-def test_a_killed_commit_has_done_all_or_nothing(tmp_path):
-    check_kills(commits(tmp_path, "kill", 4))
+def test_a_killed_commit_has_done_all_or_nothing(commits):
+    check_kills(commits("kill", 4))
 
 
 @pytest.mark.slow
-def test_a_commit_killed_before_every_single_system_call_has_done_all_or_nothing(tmp_path):
-    lines = commits(tmp_path, "kill", 1)
+def test_a_commit_killed_before_every_single_system_call_has_done_all_or_nothing(commits):
+    lines = commits("kill", 1)
     check_kills(lines)
     assert len(lines) > 100
 
 
 @pytest.mark.slow
-def test_a_commit_on_a_disk_that_is_full_has_done_all_or_nothing_and_says_so(tmp_path):
-    lines = commits(tmp_path, "full", 1)
+def test_a_commit_on_a_disk_that_is_full_has_done_all_or_nothing_and_says_so(commits):
+    lines = commits("full", 1)
     check(lines)
     assert len(lines) > 100
     assert all(line["explained"] for line in lines)
@@ -67,7 +77,7 @@ def test_a_commit_on_a_disk_that_is_full_has_done_all_or_nothing_and_says_so(tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["kill, kill", "full, kill"])
-def test_a_recovery_that_is_killed_is_recovered_by_the_next(tmp_path, scenario):
-    lines = commits(tmp_path, scenario, 7)
+def test_a_recovery_that_is_killed_is_recovered_by_the_next(commits, scenario):
+    lines = commits(scenario, 11)
     check(lines)
     assert {line["is"] for line in lines} == {"old", "new"}

@@ -1,0 +1,33 @@
+"""A project with something of every kind, and a step on a copy of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from quanta_tissu.tisslang.sandbox.transaction import Transaction
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "project"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "a.py").write_text("a")
+    (folder / "README").write_text("readme")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("src/a.py")
+    (folder / ".git" / "hooks").mkdir(parents=True)
+    (folder / ".git" / "config").write_text("[core]\n")
+    (folder / ".git" / "hooks" / "pre-commit").write_text("#!/bin/sh\n")
+    return folder
+
+
+@pytest.fixture
+def scratch(root):
+    return root / ".tissu" / "runs" / "1" / "scratch"
+
+
+@pytest.fixture
+def step(root, scratch):
+    with Transaction.begin(root, scratch) as transaction:
+        yield transaction
