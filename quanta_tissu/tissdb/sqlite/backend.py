@@ -16,6 +16,7 @@ from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_versio
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, Secret, unreadable
+from quanta_tissu.tissdb.sqlite.wal import log_header, log_problem
 
 _MAGIC = b"SQLite format 3\0"
 """With which a file begins that is not encrypted."""
@@ -27,6 +28,9 @@ _CHECKPOINT_BYTES = 8 * 2**20
 
 _RESTART_BYTES = 64 * 2**20
 """Of write-ahead log, from which maintenance lets writers wait until it may begin anew."""
+
+_LOOKS = 3
+"""At a log that others begin anew while it is looked at: what it held is in the file then."""
 
 _CHECKPOINT_PATIENCE = 0.05
 """Seconds that writers may be made to wait for readers of an old log."""
@@ -135,9 +139,31 @@ class SqliteBackend:
             source.close()
 
     def check(self, connection: Connection) -> list[str]:
-        """As `Backend`."""
-        found = [str(text) for (text,) in connection.rows("PRAGMA integrity_check") if text != "ok"]
+        """As `Backend`; also whether the write-ahead log is what was written, which SQLite takes for granted."""
+        found = self._log_problems()
+        try:
+            found += [str(text) for (text,) in connection.rows("PRAGMA integrity_check") if text != "ok"]
+        except CorruptionError as error:
+            if not found:
+                raise
+            return [*(f"{self.path}: {text}" for text in found), error.message]
         return [f"{self.path}: {text}" for text in found]
+
+    def _log_problems(self) -> list[str]:
+        log = Path(f"{self.path}-wal")
+        connection = self.connect(write=False)
+        try:
+            for _ in range(_LOOKS):
+                before = log_header(log)
+                [(_, frames, _)] = connection.rows("PRAGMA wal_checkpoint(NOOP)")
+                problem = log_problem(log, frames)
+                if problem is None:
+                    break
+                if log_header(log) == before:
+                    return [f"its write-ahead log: {problem}"]
+        finally:
+            connection.close()
+        return []
 
     def upgrade(self, format: int) -> None:
         """As `Backend`: give the pages of a file of format 1 their checksums.
