@@ -6,16 +6,19 @@ by hand.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 
 from quanta_tissu.cli.app import COMMANDS, app
 from quanta_tissu.cli.failures import EXIT_CODES
-from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES, Mistake
+from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES
 from quanta_tissu.tisslang.grammars.ebnf import ebnf
 from quanta_tissu.tisslang.grammars.gbnf import gbnf
 from quanta_tissu.tisslang.grammars.textmate import snippets, textmate
@@ -28,6 +31,7 @@ from quanta_tissu.tisslm.config.yaml_text import scalar
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+NEEDS: dict[str, Any] = yaml.safe_load((DOCS / "needs.yaml").read_text(encoding="utf-8"))
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
 
@@ -82,20 +86,25 @@ def tisslang_commands() -> Iterator[str]:
     for one in LANGUAGE:
         places = " or ".join(place.value for place in sorted(one.where, key=lambda place: place.name))
         yield f"### {one.keyword}\n\n`{notation(one)}`\n\n{one.summary} It stands in {places}.\n"
-        yield f"```tiss\n{one.example}\n```\n"
+        yield from _snippet(one.example, NEEDS.get(one.keyword))
+        yield ""
 
 
 def tisslang_mistakes() -> Iterator[str]:
     """Each mistake with an example."""
     for one in MISTAKES:
         yield f"### {one.code}: {one.title}\n\n{one.why}\n"
-        yield from (f"{name}:\n\n```{kind}\n{text}\n```\n" for name, kind, text in _examples(one))
+        if max(map(len, one.wrong.splitlines())) < 100:
+            yield f"Wrong:\n\n```text\n{one.wrong}\n```\n\nRight:\n"
+            yield from _snippet(one.right, NEEDS.get(one.code))
+            yield ""
 
 
-def _examples(mistake: Mistake) -> Iterator[tuple[str, str, str]]:
-    if max(map(len, mistake.wrong.splitlines())) < 100:
-        yield "Wrong", "text", mistake.wrong
-        yield "Right", "tiss", mistake.right
+def _snippet(text: str, needed: dict[str, Any] | None) -> Iterator[str]:
+    """A script, after a comment that says what it needs to run; readers do not see it."""
+    if needed is not None:
+        yield f"<!-- run: {json.dumps(needed, ensure_ascii=False)} -->"
+    yield f"```tiss\n{text}\n```"
 
 
 def _help(command: click.Command, ctx: click.Context, level: int) -> Iterator[str]:

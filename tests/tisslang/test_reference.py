@@ -1,30 +1,76 @@
-"""The language's reference says what is so: its scripts are right and well written."""
+"""The language's reference says what is so: its scripts are right, well written, and do what the page says."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 import pytest
 
 from quanta_tissu.tisslang.analysis.checker import check
+from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES
 from quanta_tissu.tisslang.diagnostics.diagnostic import Severity
+from quanta_tissu.tisslang.engine.mock import MockPerformer
+from quanta_tissu.tisslang.engine.people import Nobody, Prepared
+from quanta_tissu.tisslang.engine.program import read_program
+from quanta_tissu.tisslang.engine.running import Options, start
 from quanta_tissu.tisslang.source import SourceFile
+from quanta_tissu.tisslang.syntax.commands import COMMANDS
 from quanta_tissu.tisslang.syntax.formatter import format_script
 from quanta_tissu.tisslang.syntax.parser import parse
+from tests.tisslang.engine.trying import Watching
+from tests.tisslang.snippets import PAGE, Snippet, snippets
 
-PAGE = Path(__file__).parents[2] / "docs" / "tisslang.md"
-SNIPPETS = re.findall(r"^```tiss\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+EACH = pytest.mark.parametrize("snippet", snippets(), ids=lambda one: one.name)
+
+SHELL = {"^echo hello": "hello\n", "^false": 1, "": ""}
+"""What commands of the snippets write, where there is no shell; all end with 0 but `false`."""
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) > 60
+    assert len(snippets()) > 60
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippets_are_right_and_well_written(snippet):
-    script = parse(SourceFile(snippet))
+@EACH
+def test_snippets_are_right_and_well_written(snippet: Snippet):
+    script = parse(SourceFile(snippet.text))
     assert [one.message for one in script.diagnostics] == []
     errors = [one.message for one in check(script) if one.severity is Severity.ERROR and one.code != "E114"]
     assert errors == []
-    assert format_script(script) == snippet
+    assert format_script(script) == snippet.text
+
+
+@EACH
+def test_snippets_run_on_their_own(snippet: Snippet, tmp_path):
+    """In memory: the interpreter, the journal and the budgets are real, files and commands are not."""
+    files = dict(snippet.files)
+    mock = MockPerformer(
+        files=files,
+        commands=dict(SHELL),
+        answers=list(snippet.model),
+        rows=[list(rows) for rows in snippet.database.values()],
+    )
+    watcher = Watching()
+    program = read_program(
+        SourceFile(snippet.text, "plan.tiss"), lambda path: SourceFile(snippet.files[path.name], str(path))
+    )
+    ending = start(
+        program,
+        tmp_path,
+        Options(sandbox="bwrap"),
+        doer=lambda journal, options: mock,
+        person=Prepared(tuple(snippet.people), Nobody(), "a reader"),
+        watcher=watcher,
+    )
+    assert ending.status == snippet.ends, ending.failure
+    if snippet.logs is not None:
+        assert watcher.logged == snippet.logs
+    assert {name: files.get(name) for name in snippet.after} == snippet.after
+
+
+class TestMistakes:
+    """The page shows each mistake as it is said."""
+
+    def test_every_mistake_and_every_command_is_on_the_page(self):
+        page = PAGE.read_text(encoding="utf-8")
+        for mistake in MISTAKES:
+            assert f"\n### {mistake.code}: {mistake.title}\n" in page
+        for command in COMMANDS:
+            assert f"\n### {command.keyword}\n" in page

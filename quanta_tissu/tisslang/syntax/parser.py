@@ -38,6 +38,8 @@ from quanta_tissu.tisslang.syntax.texts import read_string
 from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
 from quanta_tissu.tisslang.syntax.tree import Node, NodeKind, Script
 
+_BRACES = {"{": 1, "}": -1}
+
 _TELLING = frozenset({"}", "TASK", "SETUP", "STEP", "OPTION", "DEFINE_TASK", *CLAUSES_OF})
 """What tells by its indentation that a block is over: it never stands as deep as the block that it ends."""
 
@@ -206,6 +208,9 @@ class _Parser:
         reader = self._reader
         if reader.number == self._unclosed_at or reader.at_line_end() or reader.is_sign("}"):
             return
+        if reader.token.kind is TokenKind.UNKNOWN:  # the lexer has said so
+            self._recover(node, None, inside)
+            return
         reader.say(
             "E012",
             f"nothing more belongs to {what}, but found `{reader.token.text.strip()}`",
@@ -220,14 +225,16 @@ class _Parser:
         if reader.number > node.first and reader.previous.kind is TokenKind.NEWLINE and reader.starts_command():
             return  # an expression that went on beyond its line has run into the next statement
         opens = False
+        start = node.children[-1].end if node.children else node.first
+        depth = sum(_BRACES.get(token.text, 0) for token in reader.tokens[start : reader.number])
         while not reader.at_line_end():
             if reader.is_sign("{"):
                 opens = self._ends_line()
                 if opens:
                     break
-            elif reader.is_sign("}") and self._ends_line():
+            elif reader.is_sign("}") and self._ends_line() and depth <= 0:
                 return
-            reader.take()
+            depth += _BRACES.get(reader.take().text, 0)
         if not opens:
             return
         place = inside if spec is None or spec.block is None or spec.block.inside is None else spec.block.inside

@@ -56,3 +56,17 @@ class TestBrokenScripts:
         script = parse(SourceFile(GOOD))
         assert script.diagnostics == ()
         assert sum(statements(script).values()) == sum(1 for node in script.tree.walk() if node.statement)
+
+
+class TestNeighbours:
+    """What cannot be read takes nothing of its neighbours with it."""
+
+    def test_a_brace_of_a_value_does_not_end_the_block(self):
+        script = parse(SourceFile('STEP "a" {\n    LOG {a 1}\n    LOG 2\n}\n'))
+        assert [one.code for one in script.diagnostics] == ["E008"]
+        assert ("Log", "LOG 2") in statements(script)
+
+    def test_an_operator_at_the_end_of_a_line_does_not_take_the_next_statement(self):
+        script = parse(SourceFile("LOG 1 +\nLOG 2\n"))
+        assert [one.code for one in script.diagnostics] == ["E008"]
+        assert ("Log", "LOG 2") in statements(script)
