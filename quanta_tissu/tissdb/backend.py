@@ -86,13 +86,11 @@ class VectorEngine(Protocol):
     def drop(self, connection: Connection, index: Index) -> None:
         """Drop them."""
 
-    def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
-    ) -> None:
-        """Add or replace vectors of documents, as part of the change with a number.
+    def as_stored(self, vector: NDArray[Any]) -> bytes:
+        """What `store` takes for a vector that is in the form in which they are stored (`codes.encode`)."""
 
-        Vectors come and go in the form in which they are stored, one of `codes.encode`.
-        """
+    def store(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Add or replace vectors of documents, as part of the change with a number."""
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
         """Forget documents, as part of the change with a number; those that are not there do not matter."""
@@ -186,9 +184,19 @@ class Connection(Protocol):
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each set of parameters."""
 
+    def insert(self, into: str, values: str, rows: Sequence[Sequence[Any]], otherwise: str = "") -> None:
+        """Add rows to a table: all of them, or those before the first that is refused, whose error is raised.
+
+        Args:
+            into: The table and its columns: `d_1 (rid, id)`.
+            values: What stands for a row: `(?, ?)`.
+            rows: Parameters of each.
+            otherwise: What is to be done where a row is there already: `ON CONFLICT ...`.
+        """
+
     @property
     def failed_row(self) -> int:
-        """At which set of parameters, from 0, the last `run_many` failed that should write a row for each."""
+        """Which of the rows, from 0, the last `insert` that failed has not written."""
 
     def limit(self, until: float | None) -> float | None:
         """Stop statements that run after a moment of `time.monotonic`, by a BusyError; None: let them run.

@@ -388,15 +388,16 @@ class Collection:
             index = catalogs.add_index(connection, info, name, kind, paths, options)
             keeper = keeper_of(index)
             if kind in ("value", "unique"):
-                for rows in rows_in_pages(connection, info):
-                    for row in rows:
-                        check_indexable(index, row.value)
+                for _, values in rows_in_pages(connection, info):
+                    for value in values:
+                        check_indexable(index, value)
             if kind == "unique":
                 changes.expire(info)  # what is over is in nobody's way
             keeper.create(connection, info, index)
             if kind == "text":
-                for rows in rows_in_pages(connection, info):
-                    keeper.insert(connection, index, changes.log.seq, rows)
+                for rids, values in rows_in_pages(connection, info):
+                    texts = keeper.prepare(connection.dialect, index, values, ())
+                    keeper.insert(connection, index, changes.log.seq, list(zip(rids, texts, strict=True)))
             changes.log_change("create index", info.name, detail=f'{{"index":"{name}"}}')
             changes.catalog_changed()
 

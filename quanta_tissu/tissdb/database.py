@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quanta_tissu.errors import DatabaseError, StorageError
+from quanta_tissu.errors import DatabaseError, StorageError, TissuError
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.audit import AuditReport, append_anchor, read_anchors, read_head, verify_log
 from quanta_tissu.tissdb.backend import Backend, Connection
@@ -24,7 +24,7 @@ from quanta_tissu.tissdb.backup import backup, require_file
 from quanta_tissu.tissdb.check import problems
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo, Index
-from quanta_tissu.tissdb.documents import Changes, NewDocument, Prepared, Written, prepared
+from quanta_tissu.tissdb.documents import Changes, NewDocument, Written
 from quanta_tissu.tissdb.feed import watch
 from quanta_tissu.tissdb.format import set_up
 from quanta_tissu.tissdb.indexes import keeper_of
@@ -34,7 +34,7 @@ from quanta_tissu.tissdb.search.cache import VectorCache
 from quanta_tissu.tissdb.settings import UNSET, Unset, alter, settings_of
 from quanta_tissu.tissdb.tissql.run import Queries
 from quanta_tissu.tissdb.transaction import Transaction, View, run_once, transaction
-from quanta_tissu.tissdb.writer import Writer
+from quanta_tissu.tissdb.writer import Refused, Writer
 
 T = TypeVar("T")
 
@@ -239,21 +239,19 @@ class Database(Queries):
 
     def insert(self, name: str, documents: Sequence[NewDocument]) -> list[Written]:
         """As `Scope`; documents of callers who come together are added as one list."""
-        written, catalog = self._writer.run_joint(self._insert_joint, (name, list(map(prepared, documents))))
+        first, catalog = self._writer.run_joint(self._insert_joint, (name, documents), brief=len(documents) == 1)
         self._note_catalog(catalog)
-        return list(written)
+        return [Written(new.id, revision, created=True) for revision, new in enumerate(documents, first)]
 
     def _insert_joint(
-        self, connection: Connection, log: Log, wanted: Sequence[tuple[str, Sequence[Prepared]]]
-    ) -> list[tuple[list[Written], Catalog]]:
+        self, connection: Connection, log: Log, wanted: Sequence[tuple[str, Sequence[NewDocument]]]
+    ) -> list[tuple[int, Catalog] | Refused]:
         changes = Changes(connection, log, self._current_catalog(connection, log), self._actor)
-        results = []
+        results: list[int | TissuError] = []
         for name, group in groupby(wanted, key=itemgetter(0)):
-            lists = [documents for _, documents in group]
-            info = changes.collection(name, create=True)
-            written = iter(changes.insert_prepared(info, list(chain.from_iterable(lists))))
-            results += [list(islice(written, len(documents))) for documents in lists]
-        return [(written, changes.catalog) for written in results]
+            results += changes.insert_lists(name, [documents for _, documents in group])
+        catalog = changes.catalog
+        return [(one, catalog) if isinstance(one, int) else Refused(one) for one in results]
 
     def as_actor(self, actor: str) -> Database:
         """This database, with changes made on somebody's behalf; it lives as long as this one."""

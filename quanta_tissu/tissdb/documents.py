@@ -7,14 +7,22 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, NotFoundError, UniqueError
+from quanta_tissu.errors import (
+    ConflictError,
+    DatabaseError,
+    InvalidDocumentError,
+    NotFoundError,
+    TissuError,
+    UniqueError,
+)
 from quanta_tissu.tissdb import catalog as catalogs
 from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
-from quanta_tissu.tissdb.indexes import NewRow, check_indexable, keeper_of
-from quanta_tissu.tissdb.log import Log
+from quanta_tissu.tissdb.indexes import check_indexable, keeper_of
+from quanta_tissu.tissdb.log import Log, entry_fields
 from quanta_tissu.tissdb.paths import at_path, path_text
 from quanta_tissu.tissdb.schema import check_schema
 from quanta_tissu.tissdb.values import Value, decode, encode
@@ -85,27 +93,21 @@ class NewDocument:
 
 
 class Prepared(NamedTuple):
-    """A document to be inserted, with what can be known of it before the transaction.
+    """A document to be inserted, with all that can be known of it before it is.
 
     Attributes:
         new: The document.
         text: Its canonical text.
         digest: SHA-256 of that.
+        fields: Of its entry in the log (`entry_fields`).
+        parts: What each index of its collection needs of it.
     """
 
     new: NewDocument
     text: str
     digest: bytes
-
-
-def prepared(new: NewDocument) -> Prepared:
-    """Check and write out a document, in its caller's thread: meanwhile the writer's waits for SQLite.
-
-    Raises:
-        InvalidDocumentError: It cannot be stored.
-    """
-    text = _canonical(new.value)
-    return Prepared(new, text, _digest(text))
+    fields: bytes
+    parts: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,44 +187,100 @@ class Changes:
             UniqueError: A value must be unique and is there.
             InvalidDocumentError: It cannot be stored, or is against the schema.
         """
-        return self.insert_prepared(info, list(map(prepared, documents)))
+        first = self._insert(info, self._prepared(info, documents))
+        return [Written(new.id, revision, created=True) for revision, new in enumerate(documents, first)]
 
-    def insert_prepared(self, info: CollectionInfo, documents: Sequence[Prepared]) -> list[Written]:
-        """As `insert`, of documents that were prepared already."""
-        self.expire(info)
-        written, rows = [], []
-        for new, text, digest in documents:
-            self._check(info, new.value, text)
-            revision = self.log.append(
-                self.time, self.actor, "insert", collection=info.name, id=new.id, digest=digest
-            )
-            written.append(Written(new.id, revision, created=True))
-            expires = self._expiry(info, new.expires)
-            created = self.time if new.created is None else new.created
-            updated = self.time if new.updated is None else new.updated
-            rows.append((revision, new.id, revision, created, updated, expires, text))
+    def insert_lists(self, name: str, lists: Sequence[Sequence[NewDocument]]) -> list[int | TissuError]:
+        """As `insert`, of several callers' documents in one collection, which is made if it is not there.
+
+        Returns:
+            For each list the revision of its first document, of which those that follow count on; or why it cannot
+            be stored, which costs the others nothing.
+
+        Raises:
+            ConflictError: One of the same id is there, or comes twice. No list was inserted.
+        """
+        info = self.catalog.collections.get(name) or CollectionInfo(0, name, {}, {})
+        refused: dict[int, TissuError] = {}
         try:
-            self.connection.run_many(
-                f"INSERT INTO {info.table} (rid, id, rev, created, updated, expires, doc) "
-                f"VALUES (?, ?, ?, ?, ?, ?, {self.connection.dialect.json_parameter()})",
+            ready = self._prepared(info, list(chain.from_iterable(lists)))
+        except TissuError:
+            ready = []
+            for number, documents in enumerate(lists):
+                try:
+                    ready += self._prepared(info, documents)
+                except TissuError as error:
+                    refused[number] = error
+        first = self._insert(self.collection(name, create=True), ready) if ready else 0
+        results: list[int | TissuError] = []
+        for number, documents in enumerate(lists):
+            results.append(refused.get(number, first))
+            first += 0 if number in refused else len(documents)
+        return results
+
+    def _prepared(self, info: CollectionInfo, documents: Sequence[NewDocument]) -> list[Prepared]:
+        """Check documents, and make of them what is stored.
+
+        Raises:
+            InvalidDocumentError: One cannot be stored, is against the schema, or an index does not take it.
+            DatabaseError: A vector is for an index that is not there.
+        """
+        texts = [_canonical(new.value) for new in documents]
+        schema = info.settings.get("schema")
+        if schema is not None:
+            for text in texts:
+                check_schema(schema, json.loads(text))
+        for new in documents:
+            if new.vectors:
+                _refuse_unknown(info, new.vectors)
+        dialect, values = self.connection.dialect, [new.value for new in documents]
+        columns = [
+            keeper_of(index).prepare(dialect, index, values, [new.vectors.get(index.name) for new in documents])
+            for index in info.indexes.values()
+        ]
+        parts = zip(*columns, strict=True) if columns else repeat(())
+        out = []
+        for new, text, part in zip(documents, texts, parts, strict=False):
+            digest = _digest(text)
+            fields = entry_fields(self.actor, "insert", info.name, new.id, digest, None)
+            out.append(Prepared(new, text, digest, fields, part))
+        return out
+
+    def _insert(self, info: CollectionInfo, documents: Sequence[Prepared]) -> int:
+        """Add documents that were prepared for this collection.
+
+        Returns:
+            The revision of the first; the others have those that follow.
+        """
+        self.expire(info)
+        connection, time = self.connection, self.time
+        first = self.log.seq + 1
+        self.log.append_inserts(
+            time, self.actor, info.name, ((one.new.id, one.digest, one.fields) for one in documents)
+        )
+        rows = []
+        for rid, (new, text, *_) in enumerate(documents, first):
+            expires = self._expiry(info, new.expires)
+            created = time if new.created is None else new.created
+            updated = time if new.updated is None else new.updated
+            rows.append((rid, new.id, rid, created, updated, expires, text))
+        try:
+            connection.insert(
+                f"{info.table} (rid, id, rev, created, updated, expires, doc)",
+                f"(?, ?, ?, ?, ?, ?, {connection.dialect.json_parameter()})",
                 rows,
             )
         except Exception as error:
-            new = documents[self.connection.failed_row].new
+            new = documents[connection.failed_row].new
             raise self._explained(error, info, new.id, new.value) from error
-        for index in info.indexes.values():
+        for place, index in enumerate(info.indexes.values()):
             keeper_of(index).insert(
-                self.connection,
+                connection,
                 index,
                 self.log.seq,
-                [
-                    NewRow(made.revision, new.value, new.vectors.get(index.name))
-                    for made, (new, _, _) in zip(written, documents, strict=True)
-                ],
+                [(rid, one.parts[place]) for rid, one in enumerate(documents, first)],
             )
-        for new, _, _ in documents:
-            _refuse_unknown(info, new.vectors)
-        return written
+        return first
 
     def change(
         self,

@@ -7,36 +7,25 @@ tables of ours, and every change of a document changes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from quanta_tissu.errors import InvalidDocumentError, UniqueError
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Dialect
 from quanta_tissu.tissdb.definitions import CollectionInfo, Index
 from quanta_tissu.tissdb.paths import at_path, path_text
 from quanta_tissu.tissdb.search.text import TEXT
 from quanta_tissu.tissdb.search.vectors import VECTOR
 from quanta_tissu.tissdb.values import Value, text_of
 
-
-class NewRow(NamedTuple):
-    """A document that is being added, as an index sees it.
-
-    Attributes:
-        rid: The number of its row.
-        value: Its fields.
-        vector: What was given for this index, if it is one of vectors.
-    """
-
-    rid: int
-    value: dict[str, Value]
-    vector: Any
-
-
 MOST_INDEXED = 2_000
 """Bytes of a document's values that a value index holds: PostgreSQL's B-trees take no more, so no engine does."""
 
 _PER_BYTE = 6
 """Bytes that a list or object takes there at most for each byte of its text."""
+
+
+_LARGE = (list, tuple, dict, bytes)
+"""Kinds of values that have no fixed size, besides text."""
 
 
 def check_indexable(index: Index, value: dict[str, Value]) -> None:
@@ -50,7 +39,7 @@ def check_indexable(index: Index, value: dict[str, Value]) -> None:
         found = at_path(value, path)
         if isinstance(found, str):
             size += len(found) if found.isascii() else len(found.encode())
-        elif isinstance(found, list | tuple | dict | bytes):
+        elif isinstance(found, _LARGE):
             size += _PER_BYTE * len(text_of(found).encode())
     if size > MOST_INDEXED:
         said = ", ".join(map(path_text, index.paths))
@@ -77,8 +66,26 @@ class Keeper(Protocol):
     def drop(self, connection: Connection, index: Index) -> None:
         """Drop its tables."""
 
-    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[NewRow]) -> None:
-        """Documents have been added; `seq` is the number of the last change, here and below."""
+    def prepare(
+        self, dialect: Dialect, index: Index, values: Sequence[dict[str, Value]], vectors: Sequence[Any]
+    ) -> Sequence[Any]:
+        """What `insert` needs of documents, which takes no transaction to find out.
+
+        Args:
+            dialect: Of the engine.
+            index: Which index.
+            values: Fields of each document.
+            vectors: What was given for this index with each, if it is one of vectors; None where nothing was.
+
+        Raises:
+            InvalidDocumentError: The index cannot hold one of them.
+        """
+
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, Any]]) -> None:
+        """Documents have been added: their rows, and what `prepare` gave for each.
+
+        `seq` is the number of the last change, here and below.
+        """
 
     def update(
         self,
@@ -127,7 +134,15 @@ class ValueKeeper:
         """As `Keeper`."""
         connection.run(f"DROP INDEX i_{index.number}")
 
-    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[NewRow]) -> None:
+    def prepare(
+        self, dialect: Dialect, index: Index, values: Sequence[dict[str, Value]], vectors: Sequence[Any]
+    ) -> Sequence[Any]:
+        """As `Keeper`: only a check."""
+        for value in values:
+            check_indexable(index, value)
+        return vectors
+
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, Any]]) -> None:
         """As `Keeper`."""
 
     def update(

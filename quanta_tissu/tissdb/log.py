@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,21 +80,18 @@ def entry_hash(
     detail: str | None,
 ) -> bytes:
     """SHA-256 of an entry: the hash before, then every field with its length, so that none runs into another."""
-    return hashlib.sha256(
-        b"".join(
-            (
-                _VERSION,
-                before,
-                _NUMBERS.pack(seq, time, ok),
-                _common_field(actor),
-                _common_field(action),
-                _common_field(collection),
-                _field(id),
-                _field(digest),
-                _field(detail),
-            )
-        )
-    ).digest()
+    return _chained(before, seq, time, ok, entry_fields(actor, action, collection, id, digest, detail))
+
+
+def entry_fields(
+    actor: str, action: str, collection: str | None, id: str | None, digest: bytes | None, detail: str | None
+) -> bytes:
+    """What is hashed of an entry besides its place and time, which may be known before these."""
+    return _common_fields(actor, action, collection) + _field(id) + _field(digest) + _field(detail)
+
+
+def _chained(before: bytes, seq: int, time: int, ok: bool, fields: bytes) -> bytes:
+    return hashlib.sha256(_VERSION + before + _NUMBERS.pack(seq, time, ok) + fields).digest()
 
 
 def _field(value: str | bytes | None) -> bytes:
@@ -104,8 +101,10 @@ def _field(value: str | bytes | None) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-_common_field = lru_cache(maxsize=256)(_field)
-"""Of what one entry after the other has."""
+@lru_cache(maxsize=256)
+def _common_fields(actor: str, action: str, collection: str | None) -> bytes:
+    """Of what one entry after the other has."""
+    return _field(actor) + _field(action) + _field(collection)
 
 
 class Log:
@@ -149,6 +148,17 @@ class Log:
         self.seq, self.hash = seq, hash
         return seq
 
+    def append_inserts(
+        self, time: int, actor: str, collection: str, documents: Iterable[tuple[str, bytes, bytes]]
+    ) -> None:
+        """Add entries of documents that are inserted: id and digest of each, and its `entry_fields`."""
+        seq, hash, add = self.seq, self.hash, self._new.append
+        for id, digest, fields in documents:
+            seq += 1
+            hash = _chained(hash, seq, time, True, fields)
+            add((seq, time, actor, "insert", 1, collection, id, digest, None, hash))
+        self.seq, self.hash = seq, hash
+
     def mark(self) -> tuple[int, bytes, int]:
         """Where it ends, to come back to."""
         return self.seq, self.hash, self.catalog
@@ -166,7 +176,7 @@ class Log:
         """
         if (self.seq, self.catalog) == self._stored:
             return False
-        self._connection.run_many(f"INSERT INTO _log ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new)
+        self._connection.insert(f"_log ({COLUMNS})", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._new)
         self._connection.run(
             "UPDATE _head SET seq = ?, hash = ?, catalog = ?", (self.seq, self.hash, self.catalog)
         )

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from quanta_tissu.tissdb.backend import Connection, Row
 from quanta_tissu.tissdb.definitions import Catalog, CollectionInfo
 from quanta_tissu.tissdb.documents import Document, now
-from quanta_tissu.tissdb.indexes import NewRow
 from quanta_tissu.tissdb.scope import Scope
 from quanta_tissu.tissdb.search.vectors import given
-from quanta_tissu.tissdb.values import decode
+from quanta_tissu.tissdb.values import Value, decode
 
 _PAGE = 1000
 
@@ -105,12 +104,14 @@ def _next_page(rows: list[Row]) -> int:
     return rows[-1][0] if len(rows) == _PAGE else 0
 
 
-def rows_in_pages(connection: Connection, info: CollectionInfo) -> Iterator[list[NewRow]]:
-    """All documents as an index that is being made sees them, a page at a time."""
+def rows_in_pages(
+    connection: Connection, info: CollectionInfo
+) -> Iterator[tuple[list[int], list[dict[str, Value]]]]:
+    """Rows and fields of all documents, a page at a time."""
     after = 0
     while rows := connection.rows(
         f"SELECT rid, {connection.dialect.json_text('doc')} FROM {info.table} WHERE rid > ? ORDER BY rid LIMIT ?",
         (after, _PAGE),
     ):
-        yield [NewRow(rid, decode(text), None) for rid, text in rows]
+        yield [rid for rid, _ in rows], [decode(text) for _, text in rows]
         after = rows[-1][0]

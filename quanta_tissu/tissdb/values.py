@@ -256,13 +256,48 @@ def text_of(value: Value) -> str:
     Raises:
         InvalidDocumentError: It cannot be stored.
     """
+    if _is_plain(value, MAX_DEPTH):
+        try:
+            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        except orjson.JSONEncodeError:  # it holds half of a surrogate pair, and below it is said where
+            text = _NUL_AS_TEXT
+        if _NUL_AS_TEXT not in text:
+            return text
     text = _ENCODER.encode(_in_json_types(value))
     return _MARKED.sub(r"\1", text) if _MARK_AS_TEXT in text else text
 
 
+def _is_plain(value: Value, depth: int) -> bool:
+    """Whether it is of JSON's own types, with numbers that orjson writes as the canonical text has them.
+
+    Most documents are. Texts are not looked at.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_INT64 <= value < _INT64)
+    if kind is float:
+        return bool(_LEAST_PLAIN <= abs(value) < LONG_FLOAT)
+    if not depth:
+        return False
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or key[:1] == "$":
+                return False
+            if type(item) is not str and not _is_plain(item, depth - 1):
+                return False
+        return True
+    return kind is list and all(_is_plain(item, depth - 1) for item in value)
+
+
+_LEAST_PLAIN = 1e-4
+"""Smaller numbers have exponents, which Python writes with two digits."""
+
 _TOO_DEEP_MESSAGE = f"the document is nested more than {MAX_DEPTH} levels deep"
 
-_MARK, _MARK_AS_TEXT = "\0float ", '"\\u0000float '
+_NUL_AS_TEXT = "\\u0000"
+_MARK, _MARK_AS_TEXT = "\0float ", f'"{_NUL_AS_TEXT}float '
 _MARKED = re.compile(r'"\\u0000float ([-0-9.]+)"')
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))

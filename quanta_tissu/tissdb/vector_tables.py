@@ -33,7 +33,7 @@ class VectorTables(ABC):
 
     @abstractmethod
     def as_stored(self, vector: NDArray[Any]) -> bytes:
-        """A vector as the engine gets it."""
+        """As `VectorEngine`."""
 
     @abstractmethod
     def as_read(self, vectors: Sequence[bytes], index: Index) -> NDArray[Any]:
@@ -45,14 +45,13 @@ class VectorTables(ABC):
         connection.run(f"DROP TABLE {table(index)}_gone")
         connection.run(f"DROP TABLE IF EXISTS {table(index)}_areas")
 
-    def store(
-        self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, NDArray[Any]]]
-    ) -> None:
+    def store(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """As `VectorEngine`."""
-        connection.run_many(
-            f"INSERT INTO {table(index)} (rid, seq, vector) VALUES (?, ?, ?) "
+        connection.insert(
+            f"{table(index)} (rid, seq, vector)",
+            "(?, ?, ?)",
+            [(rid, seq, stored) for rid, stored in rows],
             "ON CONFLICT (rid) DO UPDATE SET seq = excluded.seq, vector = excluded.vector",
-            ((rid, seq, self.as_stored(vector)) for rid, vector in rows),
         )
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:

@@ -1,10 +1,11 @@
-"""The one writer of a process: a thread that commits the work of many callers together.
+"""The one writer of a process, which commits the work of many callers together.
 
-A commit waits for the disk, whatever it holds. So the writer takes all work that has come meanwhile, runs it in
+A commit waits for the disk, whatever it holds. So a thread takes all work that has come meanwhile, runs it in
 one transaction, commits once, and only then tells the callers. If a piece fails, all is undone and run again, each
 piece behind a savepoint of its own, so that it fails alone: savepoints are dear, since a full-text index writes
-what it has gathered at each. Callers are served in the order in which they came, so nobody starves. While some
-wait for a commit, others make ready what comes next.
+what it has gathered at each. Callers are served in the order in which they came, so nobody starves.
+
+Who finds nobody writing and nobody waiting does his work himself, which saves waking the thread and being woken.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from quanta_tissu.errors import DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Backend, Connection
@@ -25,7 +26,18 @@ from quanta_tissu.tissdb.log import Log
 T = TypeVar("T")
 
 JointWork = Callable[[Connection, Log, Sequence[Any]], Sequence[Any]]
-"""Work that does what several callers want at once: a result for each argument."""
+"""Work that does what several callers want at once: a result for each argument, or that it was `Refused`."""
+
+
+class Refused(NamedTuple):
+    """A caller's result where nothing of what he wants was done, which costs the others nothing.
+
+    Attributes:
+        error: Is raised there.
+    """
+
+    error: Exception
+
 
 MOST_TOGETHER = 512
 """Pieces of work in one transaction at most, so that the first does not wait long for the last."""
@@ -58,7 +70,14 @@ class _Answer:
     def done(self) -> bool:
         return self._done
 
+    def outcome(self) -> Any:
+        """The result, or the error is raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
     def result(self) -> Any:
+        """As `outcome`, once it is told."""
         try:
             self._wake.get()
         finally:
@@ -70,9 +89,7 @@ class _Answer:
                 answer = answer.behind
                 answer._told = True
                 answer._wake.put(None)
-        if self._error is not None:
-            raise self._error
-        return self._result
+        return self.outcome()
 
     @classmethod
     def tell(cls, answers: Sequence[_Answer]) -> None:
@@ -94,15 +111,29 @@ class _Piece:
         argument: Its own.
         answer: Gets the result.
         alone: Share the transaction with nobody.
+        brief: It takes microseconds.
     """
 
-    __slots__ = ("alone", "answer", "argument", "work")
+    __slots__ = ("alone", "answer", "argument", "brief", "work")
 
-    def __init__(self, work: JointWork, argument: Any, answer: Future[Any] | _Answer, alone: bool = False) -> None:
+    def __init__(
+        self,
+        work: JointWork,
+        argument: Any,
+        answer: Future[Any] | _Answer,
+        *,
+        alone: bool = False,
+        brief: bool = False,
+    ) -> None:
         self.work = work
         self.argument = argument
         self.answer = answer
         self.alone = alone
+        self.brief = brief
+
+
+def _closed_error() -> DatabaseError:
+    return DatabaseError("the database is closed", hint="open it again")
 
 
 class Writer:
@@ -121,6 +152,9 @@ class Writer:
         self._on_commit = on_commit
         self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
         self._connection: Connection | None = backend.connect(write=True)
+        self._turn = threading.Lock()  # is held by who uses the connection
+        self._wanted = False  # the thread has work and waits for its turn
+        self._untold: list[_Answer] = []
         self._lent_to: int | None = None
         self.last_maintenance_error: Exception | None = None
         self._closed = False
@@ -146,19 +180,38 @@ class Writer:
         result: T = self.run_joint(lambda connection, log, _: [work(connection, log)], None)
         return result
 
-    def run_joint(self, work: JointWork, argument: Any) -> Any:
+    def run_joint(self, work: JointWork, argument: Any, *, brief: bool = False) -> Any:
         """As `run`, of work that is done at once for all who come together and want it.
 
         Args:
             work: Gets the arguments of several callers who gave the same work, in their order.
             argument: This caller's.
+            brief: It takes microseconds.
 
         Returns:
             This caller's result.
         """
+        if self._idle:
+            # `with` cannot be interrupted before it holds the lock for good. Others may have come before it does,
+            # which have their turn then.
+            with self._turn, self.lent():
+                return self._run_here(work, argument)
         answer = _Answer()
-        self._put(_Piece(work, argument, answer))
+        self._put(_Piece(work, argument, answer, brief=brief))
         return answer.result()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nobody writes or waits to write, as far as can be seen."""
+        return not (self._wanted or self._turn.locked() or self._queue.qsize())
+
+    def _run_here(self, work: JointWork, argument: Any) -> Any:
+        """Run work in the calling thread, whose turn it is."""
+        if self._closed:
+            raise _closed_error()
+        answer = _Answer()
+        self._commit_together([_Piece(work, argument, answer)])
+        return answer.outcome()
 
     @property
     def waiting(self) -> int:
@@ -179,7 +232,7 @@ class Writer:
             )
         with self._closing:
             if self._closed:
-                raise DatabaseError("the database is closed", hint="open it again")
+                raise _closed_error()
             self._queue.put(piece)
 
     @contextmanager
@@ -208,27 +261,37 @@ class Writer:
         ending = False
         while not ending or carried is not None:
             if carried is None:
+                if not self._queue.qsize():
+                    self._tell()
                 first = self._queue.get()
                 if first is None:
                     break
             else:
                 first, carried = carried, None
-            batch = [first]
-            while not first.alone and not ending and len(batch) < MOST_TOGETHER:
-                try:
-                    piece = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if piece is None:
-                    ending = True
-                elif piece.alone:
-                    carried = piece
-                    break
-                else:
-                    batch.append(piece)
-            self._commit_together(batch)
-        if self._connection is not None:
-            self._connection.close()
+            self._wanted = True
+            with self._turn:
+                self._wanted = False
+                batch = [first]
+                while not first.alone and not ending and len(batch) < MOST_TOGETHER and self._queue.qsize():
+                    piece = self._queue.get()
+                    if piece is None:
+                        ending = True
+                    elif piece.alone:
+                        carried = piece
+                        break
+                    else:
+                        batch.append(piece)
+                self._commit_together(batch)
+                self._untold += [piece.answer for piece in batch if isinstance(piece.answer, _Answer)]
+        self._tell()
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _tell(self) -> None:
+        """Wake all whose work is done."""
+        answers, self._untold = self._untold, []
+        _Answer.tell(answers)
 
     def _maintain(self) -> None:
         """Keep the files in order, beside the writer: it need not wait, and never stops for long enough."""
@@ -240,8 +303,14 @@ class Writer:
                 self.last_maintenance_error = error
 
     def _commit_together(self, batch: list[_Piece]) -> None:
+        """Run work, commit it, and note its results; who waits for them is woken by `_tell`.
+
+        That is when the next commit waits for the disk, if there are more, since who is woken wants Python's lock,
+        for which the writer would have to wait at each of its statements.
+        """
         done: list[tuple[_Piece, Any]] = []
-        waiting = [piece.answer for piece in batch if isinstance(piece.answer, _Answer)]
+        if not all(piece.brief for piece in batch):
+            self._tell()
         try:
             connection = self._begin()
             log = Log(connection)
@@ -259,17 +328,19 @@ class Writer:
                 for piece in batch:
                     self._run_alone(piece, connection, log, done)
             changed = log.store_head()
+            self._tell()
             connection.commit()
         except BaseException as error:
             self._abandon(error)
             for piece in batch:
                 if not piece.answer.done():
                     piece.answer.set_exception(error)
-            _Answer.tell(waiting)
             return
         for piece, result in done:
-            piece.answer.set_result(result)
-        _Answer.tell(waiting)
+            if isinstance(result, Refused):
+                piece.answer.set_exception(result.error)
+            else:
+                piece.answer.set_result(result)
         if changed:
             self._on_commit(log.seq)
 

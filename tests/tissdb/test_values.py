@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quanta_tissu.errors import InvalidDocumentError
-from quanta_tissu.tissdb.values import MAX_BYTES, MAX_DEPTH, decode, decode_json, encode, tagged_text
+from quanta_tissu.tissdb.values import MAX_BYTES, MAX_DEPTH, decode, decode_json, encode, tagged_text, text_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 SCALARS = (
@@ -52,6 +52,29 @@ def test_a_float_stays_a_float_even_where_an_engine_keeps_decimals(number):
     assert "." in text or "e-" in text
     assert float(text) == number
     assert isinstance(decode(encode({"x": number}))["x"], float)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(1e-4, 9e15) | TEXT,
+        lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+        max_leaves=20,
+    )
+)
+def test_the_text_is_what_python_itself_writes(value):
+    assert text_of(value) == json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("number", [1e-4, 1.5e-5, 1e-7, 5e-324, 0.1, 123.456, 1e15, 9007199254740993.0, 1e22])
+def test_floats_are_written_in_one_way(number):
+    texts = {text_of(number), text_of([number])[1:-1], text_of(np.float64(number)), text_of(-number)[1:]}
+    assert texts == {repr(number) if number < 1e16 else f"{int(number)}.0"}
+
+
+def test_all_characters_are_written_as_python_writes_them():
+    for code in range(1, 0x3000):
+        text = f"a{chr(code)}b"
+        assert text_of({text: text}) == json.dumps({text: text}, ensure_ascii=False, separators=(",", ":"))
 
 
 def test_negative_zero_is_zero():

@@ -11,6 +11,7 @@ import pytest
 
 import quanta_tissu.tissdb as tissdb
 from quanta_tissu.errors import ConflictError, DatabaseError, InvalidDocumentError, UnknownOutcomeError
+from quanta_tissu.tissdb.documents import NewDocument
 
 
 def count_commits(db):
@@ -183,13 +184,106 @@ def test_one_that_no_longer_waits_does_not_keep_the_others_waiting(db, signalled
     assert len(db["a"]) == 4
 
 
-def test_what_cannot_be_stored_is_refused_before_the_writer_has_time_for_it(db):
-    db["a"].insert({}, id="x")
-    with ThreadPoolExecutor(1) as pool, db.transaction():
-        refused = pool.submit(db["a"].insert, {"n": float("nan")})
-        with pytest.raises(InvalidDocumentError, match="n = nan"):
-            refused.result(timeout=30)
+def test_who_is_alone_writes_in_his_own_thread(db):
+    found = []
+    db.write(lambda changes: found.append(threading.get_ident()))
+    assert found == [threading.get_ident()]
+
+
+def test_a_write_inside_of_a_write_is_refused(db):
+    with pytest.raises(DatabaseError, match="inside a transaction of the same thread"):
+        db.write(lambda changes: db["a"].insert({}))
+    db["a"].insert({})
     assert len(db["a"]) == 1
+
+
+def test_who_writes_and_is_interrupted_leaves_nothing_and_nobody_waiting(db, signalled):
+    def work(changes):
+        changes.insert(changes.collection("a", create=True), [NewDocument("x", {})])
+        signalled()
+        time.sleep(5)
+
+    with pytest.raises(SignalledError):
+        db.write(work)
+    assert "x" not in db["a"]
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(db["a"].insert, {"n": n}) for n in range(10)]:
+            one.result(timeout=30)
+    db["a"].insert({}, id="x")
+    assert len(db["a"]) == 11
+
+
+def test_a_database_is_closed_after_the_last_write_in_a_thread_of_its_own(path):
+    db = tissdb.open(path)
+    begun, going_on = threading.Event(), threading.Event()
+
+    def work(changes):
+        begun.set()
+        going_on.wait()
+        changes.insert(changes.collection("a", create=True), [NewDocument("x", {})])
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(db.write, work)
+        begun.wait()
+        closing = pool.submit(db.close)
+        going_on.set()
+        writing.result()
+        closing.result()
+    with pytest.raises(DatabaseError, match="closed"):
+        db["a"].insert({})
+    with tissdb.open(path) as again:
+        assert "x" in again["a"]
+
+
+def test_what_is_committed_is_told_before_long_work_that_comes_next(db):
+    db["a"].insert({})
+    connection, commits, told = db._writer._connection, [], threading.Event()
+    commit = connection.commit
+
+    def commit_when_more_has_come():
+        commits.append(1)
+        while len(commits) == 2 and db._writer._queue.qsize() < 1:
+            time.sleep(0.001)
+        commit()
+
+    with ThreadPoolExecutor(2) as pool:
+        with db.transaction():
+            connection.commit = commit_when_more_has_come
+            first = pool.submit(db["a"].insert, {})
+            while db._writer._queue.qsize() < 1:
+                time.sleep(0.001)
+        long = pool.submit(db.write, lambda changes: told.wait(20))
+        first.result(timeout=10)
+        told.set()
+        assert long.result(timeout=30)
+
+
+def test_what_cannot_be_stored_undoes_nothing_of_others(db):
+    db["a"].create_index("near", kind="vector", dimension=2)
+    undone = []
+    rollback = db._writer._connection.rollback
+    db._writer._connection.rollback = lambda: undone.append(1) or rollback()
+    wrong = [
+        ({"n": float("nan")}, {}, "n = nan"),
+        ({}, {"near": [1.0]}, "near"),
+        ({}, {"far": [1.0, 2.0]}, "no vector index 'far'"),
+    ]
+    with ThreadPoolExecutor(20) as pool, db.transaction():
+        refused = [pool.submit(db["a"].insert, value, vectors=vectors) for value, vectors, _ in wrong]
+        done = [pool.submit(db["a"].insert, {"n": n}, vectors={"near": [1, n]}) for n in range(10)]
+        alone = pool.submit(db["new"].insert, {"n": float("nan")})
+        while db._writer._queue.qsize() < 14:
+            time.sleep(0.001)
+    for one, (_, _, match) in zip(refused, wrong, strict=True):
+        with pytest.raises(DatabaseError, match=match):
+            one.result()
+    with pytest.raises(InvalidDocumentError, match="n = nan"):
+        alone.result()
+    assert {db["a"][one.result().id].value["n"] for one in done} == set(range(10))
+    assert all(db["a"][one.result().id].revision == one.result().revision for one in done)
+    assert db.collections() == ["a"]
+    assert undone == []
+    assert db.verify_log().ok
 
 
 def test_answers_of_one_commit_are_for_those_who_asked(db):

@@ -119,9 +119,13 @@ class PostgresConnection:
         try:
             cursor.executemany(translate(sql), parameters)
         except psycopg.Error as error:
-            # Results come in order, and of those that succeeded each has written a row.
+            # Results come in order, and of those that succeeded each has written a row, if they insert.
             self.failed_row = max(cursor.rowcount, 0)
             raise translated(error) from error
+
+    def insert(self, into: str, values: str, rows: Sequence[Sequence[Any]], otherwise: str = "") -> None:
+        """As `Connection`."""
+        self.run_many(f"INSERT INTO {into} VALUES {values} {otherwise}", rows)
 
     def limit(self, until: float | None) -> float | None:
         """As `Connection`."""

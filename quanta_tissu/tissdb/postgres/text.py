@@ -100,7 +100,7 @@ class PostgresText:
             counts.update(found.keys())
             places += length
             stored.append((rid, length, " ".join(f"'{stem}':{','.join(where)}" for stem, where in found.items())))
-        connection.run_many(f"INSERT INTO {table(index)} (rid, length, words) VALUES (?, ?, ?::tsvector)", stored)
+        connection.insert(f"{table(index)} (rid, length, words)", "(?, ?, ?::tsvector)", stored)
         known = sorted(counts)
         name = f"{table(index)}_stems"
         connection.run(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from quanta_tissu.errors import DatabaseError
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Dialect
 from quanta_tissu.tissdb.definitions import CollectionInfo, Index, Path
 from quanta_tissu.tissdb.values import Value
 
@@ -43,11 +43,15 @@ class TextKeeper:
         """As `Keeper`."""
         connection.dialect.text.drop(connection, index)
 
-    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[Any]) -> None:
+    def prepare(
+        self, dialect: Dialect, index: Index, values: Sequence[dict[str, Value]], vectors: Sequence[Any]
+    ) -> Sequence[Any]:
+        """As `Keeper`: texts of each document."""
+        return [[text_at(value, path) for path in index.paths] for value in values]
+
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, Any]]) -> None:
         """As `Keeper`."""
-        connection.dialect.text.insert(
-            connection, index, [(row.rid, [text_at(row.value, path) for path in index.paths]) for row in rows]
-        )
+        connection.dialect.text.insert(connection, index, rows)
 
     def update(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quanta_tissu.errors import DatabaseError, InvalidDocumentError
-from quanta_tissu.tissdb.backend import Connection
+from quanta_tissu.tissdb.backend import Connection, Dialect
 from quanta_tissu.tissdb.codes import STORAGES, decode, encode, storage_of
 from quanta_tissu.tissdb.definitions import CollectionInfo, Index
 from quanta_tissu.tissdb.values import Value
@@ -64,13 +64,22 @@ class VectorKeeper:
         """As `Keeper`."""
         connection.dialect.vectors.drop(connection, index)
 
-    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[Any]) -> None:
+    def prepare(
+        self, dialect: Dialect, index: Index, values: Sequence[dict[str, Value]], vectors: Sequence[Any]
+    ) -> Sequence[Any]:
+        """As `Keeper`: each vector as the engine stores it, None where there is none."""
+        there = [checked(index, vector) for vector in vectors if vector is not None]
+        if not there:
+            return vectors
+        rows = there if storage_of(index) == "float32" else _stored(index, np.array(there))
+        stored = map(dialect.vectors.as_stored, rows)
+        return [None if vector is None else next(stored) for vector in vectors]
+
+    def insert(self, connection: Connection, index: Index, seq: int, rows: Sequence[tuple[int, Any]]) -> None:
         """As `Keeper`; documents without a vector are not in the index."""
-        there = [(row.rid, checked(index, row.vector)) for row in rows if row.vector is not None]
+        there = [row for row in rows if row[1] is not None]
         if there:
-            stored = _stored(index, np.array([vector for _, vector in there]))
-            rids = (rid for rid, _ in there)
-            connection.dialect.vectors.store(connection, index, seq, list(zip(rids, stored, strict=True)))
+            connection.dialect.vectors.store(connection, index, seq, there)
 
     def update(
         self,
@@ -84,7 +93,7 @@ class VectorKeeper:
     ) -> None:
         """As `Keeper`."""
         if vector is not None:
-            [stored] = _stored(index, checked(index, vector)[None])
+            [stored] = self.prepare(connection.dialect, index, [new], [vector])
             connection.dialect.vectors.store(connection, index, seq, [(rid, stored)])
 
     def delete(self, connection: Connection, index: Index, seq: int, rids: Sequence[int]) -> None:
@@ -112,13 +121,16 @@ def checked(index: Index, vector: Any) -> NDArray[np.float32]:
         InvalidDocumentError: It has another dimension, no numbers, or no direction.
     """
     dimension, name = index.options["dimension"], index.name
-    try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-            numbers = np.asarray(vector, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise InvalidDocumentError(
-            f"the vector for {name!r} is no list of numbers", path=f"_vectors.{name}"
-        ) from None
+    if type(vector) is np.ndarray and vector.dtype == np.float32:
+        numbers = vector
+    else:
+        try:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+                numbers = np.asarray(vector, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise InvalidDocumentError(
+                f"the vector for {name!r} is no list of numbers", path=f"_vectors.{name}"
+            ) from None
     if numbers.shape != (dimension,):
         raise InvalidDocumentError(
             f"the vector for {name!r} has shape {numbers.shape}; the index holds vectors of {dimension} numbers",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -20,6 +22,9 @@ OLDEST = (3, 51, 3)
 """SQLite before this could lose committed writes when a log was reset during a checkpoint."""
 
 _CACHED_STATEMENTS = 200
+
+_ROWS_TOGETHER = 512
+"""Rows that one statement inserts at most; those for powers of two are enough, and few to prepare."""
 
 _STEPS = 1000
 """Instructions of SQLite's machine between looks at the clock, some tens of microseconds."""
@@ -131,18 +136,36 @@ class SqliteConnection:
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """As `Connection`."""
-        begun = 0
-
-        def counted() -> Iterator[Sequence[Any]]:
-            nonlocal begun
-            for row in parameters:
-                begun += 1
-                yield row
-
         try:
-            self._connection.executemany(sql, counted()).fetchall()
+            self._connection.executemany(sql, parameters).fetchall()
         except apsw.Error as error:
-            self.failed_row = begun - 1
+            raise translated(error, self._path) from error
+
+    def insert(self, into: str, values: str, rows: Sequence[Sequence[Any]], otherwise: str = "") -> None:
+        """As `Connection`: many rows a statement, so that Python's lock is let go and taken again for few."""
+        self.failed_row = 0
+        for start in range(0, len(rows), _ROWS_TOGETHER):
+            some = rows[start : start + _ROWS_TOGETHER]
+            room = 1 << (len(some) - 1).bit_length()
+            parameters = list(chain.from_iterable(some))
+            parameters += [None] * ((room - len(some)) * len(some[0]))
+            try:
+                self._connection.execute(_insertion(into, values, otherwise, room), parameters).fetchall()
+            except apsw.ConstraintError as error:
+                if room == 1 or not self.in_transaction:
+                    raise translated(error, self._path) from error
+                self._insert_singly(_insertion(into, values, otherwise, 1), some)
+            except apsw.Error as error:
+                raise translated(error, self._path) from error
+            self.failed_row = start + len(some)
+
+    def _insert_singly(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows of which one was refused with all others, to know which it was."""
+        try:
+            for row in rows:
+                self._connection.execute(sql, row).fetchall()
+                self.failed_row += 1
+        except apsw.Error as error:
             raise translated(error, self._path) from error
 
     def limit(self, until: float | None) -> float | None:
@@ -199,6 +222,15 @@ class SqliteConnection:
             yield
         except apsw.Error as error:
             raise translated(error, self._path) from error
+
+
+@lru_cache(maxsize=_CACHED_STATEMENTS)
+def _insertion(into: str, values: str, otherwise: str, rows: int) -> str:
+    """A statement for as many rows or fewer: those that begin with NULL are none."""
+    if rows == 1:
+        return f"INSERT INTO {into} VALUES {values} {otherwise}"
+    table = ",".join([values.replace(" ", "")] * rows)
+    return f"INSERT INTO {into} SELECT * FROM (VALUES {table}) WHERE column1 IS NOT NULL {otherwise}"
 
 
 def translated(error: Exception, path: str) -> Exception:

@@ -47,9 +47,8 @@ class SqliteText:
         """As `TextEngine`."""
         columns = ", ".join(f"c{place}" for place in range(len(index.paths)))
         marks = ", ?" * len(index.paths)
-        connection.run_many(
-            f"INSERT INTO {table(index)} (rowid, {columns}) VALUES (?{marks})",
-            ((rid, *texts) for rid, texts in rows),
+        connection.insert(
+            f"{table(index)} (rowid, {columns})", f"(?{marks})", [(rid, *texts) for rid, texts in rows]
         )
 
     def delete(self, connection: Connection, index: Index, rids: Sequence[int]) -> None:

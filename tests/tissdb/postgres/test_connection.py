@@ -317,7 +317,7 @@ class TestFailedStatements:
             rows[failing] = (-1,)
             connection.run("INSERT INTO x VALUES (-1)")
             with pytest.raises(psycopg.errors.UniqueViolation):
-                connection.run_many("INSERT INTO x VALUES (?)", rows)
+                connection.insert("x (n)", "(?)", rows)
             assert connection.failed_row == failing
             connection.rollback()
         connection.close()
