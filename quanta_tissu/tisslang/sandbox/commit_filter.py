@@ -72,7 +72,9 @@ def _links(before: Mapping[str, State], after: Mapping[str, State], protection: 
         unchanged = before.get(path) == state
         old = destination(path, before) if unchanged else None
         if end is None and (old is not None or not unchanged):
-            found.append(f"{shown(path)} is a link that leads outside the project, to {shown(state.target)}")
+            found.append(
+                f"{shown(path)} is a link that leads outside the project, or in a circle: {shown(state.target)}"
+            )
         elif end is not None and end != old and (pattern := protection.covering(end)):
             found.append(f"{shown(path)} is a link to something protected ({pattern})")
     return found

@@ -62,6 +62,12 @@ def test_a_name_that_is_no_text_is_refused(step):
     assert '"\\udcff" has a name that is not text' in refusal(step)
 
 
+def test_a_link_in_a_circle_is_refused(step):
+    (step.root / "one").symlink_to("two")
+    (step.root / "two").symlink_to("one")
+    assert '"one" is a link that leads outside the project, or in a circle: "two"' in refusal(step)
+
+
 @pytest.mark.parametrize(
     ("links", "leads"),
     [

@@ -122,6 +122,23 @@ def test_writing_to_the_copy_afterwards_reaches_nothing(step, root):
     assert (root / "README").read_text() == "new"
 
 
+@pytest.mark.parametrize("owner", [os.geteuid(), 65534] if os.geteuid() == 0 else [os.geteuid()])
+def test_a_file_keeps_its_owner_and_a_new_one_belongs_to_who_runs_the_engine(root, scratch, owner):
+    os.chown(root / "run.sh", owner, -1)
+    with Transaction.begin(root, scratch) as step:
+        assert (step.root / "run.sh").stat().st_uid == owner
+        (step.root / "run.sh").write_text("new")
+        (step.root / "added").write_text("new")
+        os.chown(step.root / "added", owner, -1)
+        step.commit()
+    assert (root / "run.sh").stat().st_uid == owner
+    assert stat.S_IMODE((root / "run.sh").stat().st_mode) == 0o755
+    assert (root / "added").stat().st_uid == os.geteuid()
+    with ProjectFiles(root) as files:
+        files.write("run.sh", b"newer")
+    assert (root / "run.sh").stat().st_uid == owner
+
+
 def test_many_changes_are_taken_over(step, root):
     for number in range(150):
         (step.root / f"file{number}").write_text(str(number))

@@ -142,3 +142,34 @@ def a_project_whose_folders_become_links_during_commits(area):
                 step.commit()
         if (area.root / "src").is_symlink():
             exchange(area.root / "src", area.root / "link")()
+
+
+@attempt
+def a_step_that_removes_what_it_could_not_see(area):
+    closed = area.root / "closed"
+    closed.mkdir()
+    (closed / "file").write_bytes(b"inside")
+    os.mkfifo(closed / "pipe")
+    closed.chmod(0)
+    with begun(area) as step:
+        (step.root / "closed").chmod(0o700)
+        shutil.rmtree(step.root / "closed")
+        with pytest.raises(CommitRefusedError):
+            step.commit()
+    closed.chmod(0o700)
+    assert sorted(os.listdir(closed)) == ["file", "pipe"]
+
+
+@attempt
+def a_step_that_hides_what_it_wrote(area):
+    with begun(area) as step:
+        (step.root / "hidden").write_bytes(b"evil")
+        (step.root / "hidden").chmod(0)
+        (step.root / "folder").mkdir()
+        (step.root / "folder" / "file").write_bytes(b"evil")
+        (step.root / "folder").chmod(0)
+        if os.geteuid() == 0:
+            assert [change.path for change in step.commit()] == ["folder", "folder/file", "hidden"]
+        else:
+            with pytest.raises(CommitRefusedError, match='"hidden" may not be read'):
+                step.commit()
