@@ -164,12 +164,16 @@ def _figures(story: Story, contents: Contents) -> Html:
 
 def _sections(story: Story, contents: Contents) -> Html:
     began = story.began.timestamp()
-    failures = [render_failure(one, story.sources) for one in story.entries("diagnostic")]
+    failures = {  # a run that is resumed without mending fails in the same way again
+        (str(one.fields.get("code")), str(one.fields.get("message")), str(one.fields.get("span"))): one
+        for one in story.entries("diagnostic")
+    }
+    wrong = "What went wrong" if story.summary.status != "done" else "What went wrong before it was resumed"
     changes = in_all(story.entries("effect"))
     approvals = story.approvals()
     steps = [step for step in story.steps if step.key]
     return joined(
-        section("What went wrong", failures) if failures else None,
+        section(wrong, [render_failure(one, story.sources) for one in failures.values()]) if failures else None,
         section("Budgets", [_budget(one) for one in story.budgets]) if story.budgets else None,
         section("Course", _course(story, steps)) if len(steps) > 1 else None,
         section("What was done", [_step(step, began, contents) for step in story.steps]),

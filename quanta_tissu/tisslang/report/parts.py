@@ -87,7 +87,7 @@ def _rendered(entry: Entry, contents: Contents) -> tuple[str, Html, Html]:
             return "·", joined(short(text)), fold("all of it", text) if longer else Html("")
         case "run.resume":
             by = f" by {fields['by']}" if fields.get("by") else ""
-            return "↻", joined(element("b", f"resumed{by}")), rest(fields, {"by", "sources"})
+            return "↻", joined(element("b", f"resumed{by}")), rest(fields, {"by", "sources", "engine"})
         case "divergence":
             return (
                 "⑂",
@@ -135,14 +135,17 @@ def _effect(entry: Entry, contents: Contents) -> tuple[str, Html, Html]:
     result = entry.result
     problem = (result or {}).get("problem")
     if result is None:
-        head = joined(head, element("b", "nobody knows what came of it", class_="tag bad"))
+        said = entry.pending
+        if entry.again:
+            said = "asked again later" if op == "ASK" else f"{said}; begun again later"
+        head = joined(head, element("b", said, class_="tag bad" if entry.failed else "tag wait"))
     elif result.get("status") == "cancelled":
         head = joined(head, element("b", "cancelled", class_="tag"))
     elif isinstance(problem, dict):
         head = joined(head, element("b", f"failed {problem.get('code', '')}", class_="tag bad"))
-        said = element("p", str(problem.get("message", "")), class_="problem")
+        why = element("p", str(problem.get("message", "")), class_="problem")
         hint = element("p", "help: ", str(problem["help"]), class_="hint") if problem.get("help") else None
-        body = joined(said, hint, body)
+        body = joined(why, hint, body)
     elif result.get("reason"):
         body = joined(element("p", str(result["reason"]), class_="problem"), body)
     asked = [approval(one) for one in entry.approvals]
@@ -360,7 +363,9 @@ def approval(one: Approval) -> Html:
     )
     shown = fold("what was shown", one.shown, open=True)
     if one.answered is None:
-        answer = element("p", element("b", "not answered yet", class_="tag bad"))
+        answer = element(
+            "p", element("b", "asked again later" if one.again else "not answered yet", class_="tag wait")
+        )
     else:
         comment = one.answer.get("comment")
         answer = element(
@@ -386,7 +391,7 @@ def folded_approval(one: Approval) -> Html:
     who = f" by {one.answer.get('by') or 'somebody'}" if one.answered is not None else ""
     summary = element(
         "summary",
-        _answer(one) if one.answered is not None else element("b", "not answered yet", class_="tag bad"),
+        _answer(one) if one.answered is not None else element("b", "not answered yet", class_="tag wait"),
         element("span", f"{who} · {moment_text(one.answered or one.asked)} · ", class_="dim"),
         short(str(one.request.get("title") or "asked")),
         " ",

@@ -13,6 +13,8 @@ from quanta_tissu.tisslang.journal.blobs import BlobFolder, expanded
 from quanta_tissu.tisslang.journal.record import Record
 from quanta_tissu.tisslang.journal.runs import Summary, sound_records, summarise
 
+UNKNOWN = "nobody knows what came of it"
+
 
 @dataclass(slots=True)
 class Approval:
@@ -25,6 +27,7 @@ class Approval:
         answered: When; None: not yet.
         answer: Fields of the answer.
         record: Number of the question's record.
+        again: Whether the same was asked again, when the run was resumed.
     """
 
     asked: datetime
@@ -33,6 +36,7 @@ class Approval:
     record: int
     answered: datetime | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
+    again: bool = False
 
     @property
     def bound(self) -> bool:
@@ -51,6 +55,8 @@ class Entry:
         fields: What the record tells.
         result: What came of an effect; None: nobody knows.
         approvals: What people were asked about it.
+        pending: Of an effect without a result: what is known of it.
+        again: Whether it was begun again later, when the run was resumed.
     """
 
     kind: str
@@ -59,6 +65,8 @@ class Entry:
     fields: Mapping[str, Any]
     result: Mapping[str, Any] | None = None
     approvals: list[Approval] = field(default_factory=list)
+    pending: str = UNKNOWN
+    again: bool = False
 
     @property
     def key(self) -> str:
@@ -75,7 +83,9 @@ class Entry:
     def failed(self) -> bool:
         """Whether it is something that went wrong."""
         if self.kind == "effect":
-            return self.result is None or self.result.get("status") not in ("ok", "cancelled")
+            if self.result is None:
+                return self.pending == UNKNOWN and not self.again
+            return self.result.get("status") not in ("ok", "cancelled")
         return self.kind == "diagnostic" or (self.kind == "assert" and self.fields.get("holds") is False)
 
 
@@ -160,7 +170,7 @@ class Story:
 
     def approvals(self) -> list[Approval]:
         """All questions to people, in order."""
-        found = [one for step in self.steps for entry in step.entries for one in entry.approvals]
+        found = [one for step in self.steps for entry in step.entries for one in entry.approvals if not one.again]
         return sorted(found, key=lambda one: one.record)
 
 
@@ -177,9 +187,10 @@ def tell(folder: Path) -> Story:
     teller = _Teller(_lenient(blobs.get))
     for record in records:
         teller.take(record)
-    steps = teller.finish()
+    summary = summarise(folder, records)
+    steps = teller.finish(running=summary.status == "running")
     return Story(
-        summary=summarise(folder, records),
+        summary=summary,
         start=teller.start,
         records=len(records),
         began=records[0].time,
@@ -216,6 +227,7 @@ class _Teller:
         self._effects: dict[int, Entry] = {}
         self._latest: dict[str, Entry] = {}  # the effect of a key that was begun last
         self._approvals: dict[str, list[Approval]] = {}  # those whose effect has not begun yet
+        self._asked_of: dict[str, list[Approval]] = {}  # all of a key
         self.start: Mapping[str, Any] = {}
         self.sources: Mapping[str, str] = {}
         self.ending: Mapping[str, Any] = {}
@@ -266,8 +278,21 @@ class _Teller:
                     self._sources(fields)
                 self._put(Entry(kind, record.seq, record.time, fields))
 
-    def finish(self) -> list[Step]:
-        """All steps; what people were asked about something that was never begun stands by itself."""
+    def finish(self, *, running: bool) -> list[Step]:
+        """All steps; what people were asked about something that was never begun stands by itself.
+
+        Args:
+            running: Whether the run goes on.
+        """
+        for approvals in self._asked_of.values():
+            for approval in approvals[:-1]:
+                approval.again = approval.answered is None
+        for entry in self._effects.values():
+            entry.again = entry.result is None and entry is not self._latest[entry.key]
+            if any(one.answered is None and not one.again for one in entry.approvals):
+                entry.pending = "waits for an answer"
+            elif running:
+                entry.pending = "is under way"
         for approvals in self._approvals.values():
             for approval in approvals:
                 entry = Entry("approval", approval.record, approval.asked, approval.request, approvals=[approval])
@@ -308,6 +333,7 @@ class _Teller:
             shown = self._get(shown).decode("utf-8", "replace")
         approval = Approval(record.time, fields, str(shown), record.seq)
         key = str(fields.get("key", ""))
+        self._asked_of.setdefault(key, []).append(approval)
         effect = self._latest.get(key)
         if effect is not None and effect.result is None and fields.get("what") not in ("permit", "doubt"):
             effect.approvals.append(approval)

@@ -168,6 +168,18 @@ class TestWhatIsTold:
         assert "is missing" in page.text
         assert "python3 -m pytest -q" in page.text
 
+    def test_the_same_failure_is_shown_once(self, failed_run):
+        with Journal.open(failed_run) as journal:
+            fields = next(journal.expanded(one) for one in journal.records if one.kind == "diagnostic")
+            journal.append("run.resume", by="ada")
+            journal.append("diagnostic", **fields)
+            journal.append("run.end", status="failed", reason="again")
+        assert report(failed_run).count("error[R201]") == 1
+        with Journal.open(failed_run) as journal:
+            journal.append("run.resume", by="ada")
+            journal.append("run.end", status="done")
+        assert "What went wrong before it was resumed" in report(failed_run)
+
     def test_a_run_that_only_began(self, tmp_path):
         with Journal.create(tmp_path / "run", script="plan.tiss"):
             page = Page(report(tmp_path / "run"))

@@ -74,6 +74,27 @@ def test_a_question_belongs_to_what_it_was_about(told):
     assert [one.key for one in story.entries("approval.answer")] == ["3:RUN"]
 
 
+def test_what_was_begun_or_asked_again_after_a_resume_is_not_open(told):
+    def write(journal):
+        for attempt in range(2):
+            journal.append("effect.intent", key="0:ASK", op="ASK")
+            journal.append("approval.request", key="0:ASK", what="review", title="right?", shown=f"{attempt}")
+            journal.append("run.resume", by="ada")
+        journal.append("approval.answer", key="0:ASK", answer="approve", by="ada")
+        journal.append("effect.result", key="0:ASK", of=5, status="ok", value={})
+        journal.append("effect.intent", key="1:ASK", op="ASK")
+        journal.append("approval.request", key="1:ASK", what="review", title="and this?", shown="2")
+        journal.append("effect.intent", key="2:RUN", op="RUN")
+
+    story = told(write)
+    first, second, third, fourth = story.entries("effect")
+    assert (first.again, first.failed, first.approvals[0].again) == (True, False, True)
+    assert (second.again, second.failed, second.result["status"]) == (False, False, "ok")
+    assert (third.again, third.failed, third.pending) == (False, False, "waits for an answer")
+    assert (fourth.again, fourth.failed, fourth.pending) == (False, True, "nobody knows what came of it")
+    assert [(one.shown, one.answered is None) for one in story.approvals()] == [("1", False), ("2", True)]
+
+
 def test_a_budget_counts_what_is_in_its_block_from_there_on(told):
     def write(journal):
         def spend(key, tokens):
