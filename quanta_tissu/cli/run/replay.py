@@ -26,8 +26,9 @@ def command(run: str, project: Path | None, as_json: bool) -> None:
     """
     from quanta_tissu.cli.run.making import tell
     from quanta_tissu.cli.run.watching import Events, Progress
-    from quanta_tissu.tisslang.engine.running import RUNS, replay
+    from quanta_tissu.tisslang.engine.running import replay
+    from quanta_tissu.tisslang.journal.runs import find_run
 
     watcher = Events() if as_json else Progress(verbose=False)
-    ending = replay(project_folder(project) / RUNS / run, watcher=watcher)
+    ending = replay(find_run(run, project_folder(project)), watcher=watcher)
     tell(ending, watcher)

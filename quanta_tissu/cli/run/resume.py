@@ -60,9 +60,11 @@ def command(
     from quanta_tissu.tisslang.engine.people import Prepared
     from quanta_tissu.tisslang.engine.program import read_program
     from quanta_tissu.tisslang.engine.rules import read_rules
-    from quanta_tissu.tisslang.engine.running import RUNS, resume
+    from quanta_tissu.tisslang.engine.running import resume
+    from quanta_tissu.tisslang.journal.runs import find_run
 
     root = project_folder(project)
+    folder = find_run(run, root)
     edited = None
     if script is not None:
         edited = read_program(read_script(Path(script)), read_script)
@@ -71,7 +73,7 @@ def command(
     watcher = Events() if as_json else Progress(verbose=verbose)
     try:
         ending = resume(
-            root / RUNS / run,
+            folder,
             doer=performer_maker(root, values, watcher),
             person=Prepared(tuple(answers), whom_to_ask(unattended), "command line"),
             watcher=watcher,
@@ -82,6 +84,6 @@ def command(
             again=again,
         )
     except KeyboardInterrupt:
-        click.echo(f"interrupted; tissu resume {run} goes on", err=True)
+        click.echo(f"interrupted; tissu resume {folder.name} goes on", err=True)
         click.get_current_context().exit(ExitCode.INTERRUPTED)
     tell(ending, watcher)
