@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -68,6 +69,19 @@ def test_two_steps_that_change_the_same_file_are_not_both_taken_over(root, scrat
         assert '"README" was changed in the project meanwhile' in refusal(two)
     assert (root / "README").read_text() == "one"
     assert not (root / "other").exists()
+
+
+def test_steps_that_change_different_files_are_all_taken_over_at_the_same_time(root, scratch):
+    steps = [Transaction.begin(root, scratch) for _ in range(6)]
+    for number, step in enumerate(steps):
+        (step.root / "src" / f"file{number}").write_text(str(number))
+    threads = [threading.Thread(target=step.commit) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(root / "src" / f"file{number}").read_text() for number in range(6)] == list("012345")
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_change_in_the_last_moment_undoes_the_commit_and_stays(step, root, monkeypatch):

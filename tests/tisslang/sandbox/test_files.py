@@ -350,3 +350,27 @@ def test_where_openat2_is_missing_the_walk_takes_over(monkeypatch):
         assert isinstance(beneath.resolver(), beneath.Walk)
     finally:
         beneath.resolver.cache_clear()
+
+
+def test_where_the_file_system_knows_no_anonymous_files_one_with_a_name_is_used(files, root, monkeypatch):
+    real = os.open
+
+    def refusing(path, flags, *arguments, **named):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(95, "Operation not supported")
+        return real(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    files.write("a", b"1")
+    assert files.read("a") == b"1"
+    assert os.listdir(root) == ["a"]
+
+
+def test_an_error_of_the_disk_is_no_refusal(files, root, monkeypatch):
+    def failing(path, flags, *arguments, **named):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(atomic, "_unnamed", lambda folder: failing("", 0))
+    with pytest.raises(SandboxError, match="Input/output error") as caught:
+        files.write("a", b"1")
+    assert not isinstance(caught.value, FileRefusedError)
