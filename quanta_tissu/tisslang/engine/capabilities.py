@@ -49,7 +49,7 @@ _LISTS = {
     "read": "files that are read",
     "write": "files and folders that are made or changed",
     "delete": "files and folders that are removed",
-    "programs": "programs that commands start; ? is one that cannot be read from the script",
+    "programs": "programs that commands start; ? is one that only a run can tell, and so any",
     "models": "models that are asked; `default` is the one that the run is given",
     "query": "collections that are read",
     "change": "collections whose documents are changed",
@@ -323,6 +323,8 @@ def narrowed(locked: Capabilities, now: Capabilities) -> list[Change]:
 def _wider(small: Capabilities, large: Capabilities) -> Iterator[Change]:
     for name in _LISTS:
         for one, sites in sorted(large.lists[name].items()):
+            if name == "programs" and "?" in small.lists[name]:
+                continue  # which program it is, nobody knows: it may be any
             if not any(covers(known, one) for known in small.lists[name]):
                 yield Change(name, "", one, tuple(sites))
     for name, before, now in (("network", small.network, large.network), ("raw", small.raw, large.raw)):
