@@ -140,7 +140,7 @@ def test_an_answer_that_broke_off_is_not_begun_again_once_it_was_passed_on(serve
 
 
 def test_an_answer_can_be_given_up_between_two_tokens(server, ask_for):
-    server.pieces, server.pause = ["word "] * 1000, 0.01
+    server.pieces, server.pause = ["word "] * 10_000, 0.01
     cancelled = threading.Event()
     pieces = []
 
@@ -152,7 +152,7 @@ def test_an_answer_can_be_given_up_between_two_tokens(server, ask_for):
     start = time.monotonic()
     with pytest.raises(ModelCancelledError) as error:
         EndpointModel(server.url, "tiny").generate(ask_for(), take, cancelled)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     assert error.value.completion_tokens > 0
     assert server.gone.wait(5), "the connection is closed, so that the server stops, too"
 

@@ -141,6 +141,11 @@ def test_what_is_said_is_told_apart_from_marks():
     assert [one.kind for one in LLAMA2.segments(TALK)].count(Kind.END) == 1
 
 
+def test_no_spelling_is_left_where_they_overlap():
+    assert broken("aaaa", ["aa"]) == "a a a a"
+    assert broken("<<<<<", ["<<<", "<<"]) == "< < < < <"
+
+
 def test_spellings_of_one_character_cannot_be_broken():
     assert broken("a.b", ["."]) == "a.b"
 
