@@ -1,7 +1,7 @@
 """What is said of scripts, and of which characters: each script of mistakes.txt, with carets below what is marked.
 
-Scripts are separated by `---`. Below a line stand the marks of what is wrong with it, in order: carets, or a bar where
-something is missing between two characters, and the code. Nothing else may be said.
+Scripts are separated by `---`. Below a line stand the marks of what is wrong with it, in order: carets, or a bar
+where something is missing between two characters, and the code. Nothing else may be said.
 """
 
 from __future__ import annotations

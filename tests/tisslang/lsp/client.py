@@ -1,15 +1,21 @@
-"""An editor as the language server sees it: JSON-RPC over the standard input and output of `tissu lang lsp`."""
+"""An editor as the language server sees it: JSON-RPC over the standard input and output of `tissu lang lsp`.
+
+The server is a process of its own, as for editors, or a thread of the tests: faster, and seen by coverage.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
+
+from quanta_tissu.tisslang.lsp.server import build
 
 WAIT = 60  # seconds for an answer; a machine may be busy
 
@@ -18,29 +24,72 @@ class RefusedError(Exception):
     """The server answered with an error."""
 
 
-class Client:
-    """A client, and the server that it started.
+class Process:
+    """`tissu lang lsp` as an editor starts it."""
 
-    Attributes:
-        capabilities: What the server said that it can do.
-        diagnostics: What was said last of each script.
-    """
-
-    def __init__(self, root: Path, **capabilities: Any) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from quanta_tissu.cli import main; main()", "lang", "lsp"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self.input, self.output = self._process.stdin, self._process.stdout
+        self.errors: list[bytes] = []
+        threading.Thread(target=lambda: self.errors.extend(self._process.stderr), daemon=True).start()
+
+    def wait(self) -> int:
+        return self._process.wait(WAIT)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(WAIT)
+
+
+class Thread:
+    """The same server in this process, over two pipes."""
+
+    def __init__(self) -> None:
+        theirs, ours = os.pipe()
+        back, forth = os.pipe()
+        self.input, self.output = os.fdopen(ours, "wb"), os.fdopen(back, "rb")
+        self._server = build()
+        streams = {"stdin": os.fdopen(theirs, "rb"), "stdout": os.fdopen(forth, "wb")}
+        self._thread = threading.Thread(target=self._server.start_io, kwargs=streams, daemon=True)
+        self._thread.start()
+        self.errors: list[bytes] = []
+
+    def wait(self) -> int:
+        self._thread.join(WAIT)
+        assert not self._thread.is_alive()
+        return 0 if self._server.asked_to_end else 1
+
+    def kill(self) -> None:
+        self.input.close()
+        self._thread.join(WAIT)
+
+
+class Client:
+    """A client, and the server that it started.
+
+    Args:
+        root: The folder that the editor works in.
+        server: It; by default a process.
+        capabilities: What the editor says that it can do.
+
+    Attributes:
+        capabilities: What the server said that it can do.
+        diagnostics: What was said last of each script.
+    """
+
+    def __init__(self, root: Path, server: Process | Thread | None = None, **capabilities: Any) -> None:
+        self.server = server or Process()
         self._ids = itertools.count(1)
         self._versions = itertools.count(1)
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._answers: dict[int, dict[str, Any]] = {}
-        self.errors: list[bytes] = []
         self.diagnostics: dict[str, dict[str, Any]] = {}
         threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=lambda: self.errors.extend(self._process.stderr), daemon=True).start()
         folders = [{"uri": root.as_uri(), "name": root.name}]
         can = {"completion": {"completionItem": {"snippetSupport": True}}, "rename": {"prepareSupport": True}}
         params = {"processId": None, "rootUri": root.as_uri(), "workspaceFolders": folders}
@@ -51,7 +100,7 @@ class Client:
     # --- messages ------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        out = self._process.stdout
+        out = self.server.output
         while True:
             length = 0
             while (line := out.readline()).strip():
@@ -64,14 +113,14 @@ class Client:
 
     def _write(self, message: dict[str, Any]) -> None:
         content = json.dumps({"jsonrpc": "2.0", **message}).encode()
-        self._process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(content) + content)
-        self._process.stdin.flush()
+        self.server.input.write(b"Content-Length: %d\r\n\r\n" % len(content) + content)
+        self.server.input.flush()
 
     def _take(self) -> None:
         """Take a message of the server."""
         message = self._messages.get(timeout=WAIT)
         if message is None:
-            raise RefusedError(b"".join(self.errors).decode() or "the server is gone")
+            raise RefusedError(b"".join(self.server.errors).decode() or "the server is gone")
         if message.get("method") == "textDocument/publishDiagnostics":
             params = message["params"]
             self.diagnostics[params["uri"]] = params
@@ -128,9 +177,8 @@ class Client:
         """Say goodbye; the exit code of the server."""
         self.ask("shutdown")
         self.tell("exit")
-        return self._process.wait(WAIT)
+        return self.server.wait()
 
     def kill(self) -> None:
         """End the server, if it is still there."""
-        self._process.kill()
-        self._process.wait(WAIT)
+        self.server.kill()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tisslang.lsp.client import Client
+from tests.tisslang.lsp.client import Client, Thread
 
 
 @pytest.fixture(scope="package")
@@ -14,7 +14,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="package")
 def shared(root):
     """One server for all tests that do not need their own."""
-    client = Client(root)
+    client = Client(root, Thread())
     yield client
     client.kill()
 

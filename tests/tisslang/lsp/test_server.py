@@ -54,14 +54,14 @@ class TestStartAndEnd:
             assert client.capabilities["textDocumentSync"]["change"] == 1
             assert client.capabilities["renameProvider"] == {"prepareProvider": True}
             assert client.close() == 0
-            assert client.errors == []
+            assert client.server.errors == []
         finally:
             client.kill()
 
     def test_an_end_without_being_asked_to_is_a_failure(self, root):
         client = Client(root)
         client.tell("exit")
-        assert client._process.wait(60) == 1
+        assert client.server.wait() == 1
 
     @pytest.mark.parametrize(("encoding", "unit"), [("utf-8", 1), ("utf-32", 4)])
     def test_an_editor_may_count_in_other_units(self, root, encoding, unit):
@@ -417,6 +417,17 @@ class TestBrokenScripts:
         at = GOOD.index(old)
         ask_all(editor, uri, text, text.count("\n", 0, at), 8)
 
+    def test_every_question_is_answered_by_a_server_of_its_own(self, root):
+        client = Client(root)
+        try:
+            uri = (root / "good.tiss").as_uri()
+            client.open(uri, GOOD)
+            ask_all(client, uri, GOOD, 20, 12)
+            assert client.close() == 0
+            assert client.server.errors == []
+        finally:
+            client.kill()
+
     @pytest.mark.slow
     @pytest.mark.timeout(900)
     def test_ten_thousand_edits_do_not_kill_the_server(self, root):
@@ -473,6 +484,6 @@ class TestBrokenScripts:
                     ask_all(client, uri, text, dice.randrange(80), dice.randrange(60))
             assert client.change(uri, "LOG 1\n") == []
             assert client.close() == 0
-            assert client.errors == []
+            assert client.server.errors == []
         finally:
             client.kill()
