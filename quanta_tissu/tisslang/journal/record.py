@@ -20,6 +20,7 @@ FIRST = "0" * 64
 """What the first record has for the hash of a predecessor."""
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _KEYS = {"blobs", "fields", "hash", "kind", "previous", "seq", "time", "v"}
 
 
@@ -54,7 +55,7 @@ def canonical(value: Any) -> bytes:
         ValueError: A number in it is infinite or none.
         TypeError: It holds something that JSON does not know.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def make_record(

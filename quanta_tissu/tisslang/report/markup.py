@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from html import escape
 from typing import TypeAlias
@@ -19,7 +18,12 @@ Child: TypeAlias = "str | Html | Iterable[str | Html] | None"
 
 _EMPTY = {"meta", "rect"}
 _NAME = re.compile(r"[a-z][a-z0-9-]*", re.IGNORECASE)
-_DIRECTIONS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, half characters, and what is private, turns the direction or takes no place: with the tags
+# from U+E0000 on, text can be hidden from people that models read all the same.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+    "\ud800-\udfff\ue000-\uf8ff\U000e0000-\U000e007f\U000f0000-\U0010ffff]"
+)
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
@@ -70,11 +74,4 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = _ESCAPE.sub("", text.replace("\r\n", "\n"))
-    return "".join(
-        one if one in "\n\t" or not _hidden(one) else f"\N{LEFT CEILING}U+{ord(one):04X}\N{RIGHT FLOOR}"
-        for one in text
-    )
-
-
-def _hidden(character: str) -> bool:
-    return character in _DIRECTIONS or unicodedata.category(character) in ("Cc", "Cs", "Co")
+    return _HIDDEN.sub(lambda found: f"\N{LEFT CEILING}U+{ord(found[0]):04X}\N{RIGHT FLOOR}", text)

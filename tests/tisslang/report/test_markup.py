@@ -38,4 +38,5 @@ def test_no_text_makes_an_element_or_hides(text):
 def test_what_turns_or_hides_is_named_and_colours_are_taken_out():
     assert visible("a\u202eb\x00\ud800") == "a⌈U+202E⌋b⌈U+0000⌋⌈U+D800⌋"
     assert visible("\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\r\n\tend") == "red text\n\tend"
+    assert visible("a\u200bb\ufeff\U000e0041") == "a⌈U+200B⌋b⌈U+FEFF⌋⌈U+E0041⌋"
     assert visible("é 😀 漢") == "é 😀 漢"
