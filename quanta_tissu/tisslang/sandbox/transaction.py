@@ -182,9 +182,7 @@ class Transaction:
         if items:
             intent = Intent(self._where, self.label, undo=False, items=items)
             with _descriptor(self._folder) as folder, _alone(self._project):
-                self._stage(folder, items)
-                with _explaining("written"):
-                    intent.write(folder)
+                self._prepare(folder, intent)
                 _do(self._project, folder, self._folder, intent)
         self._end(kept=bool(items) and self.label is not None)
         return changes
@@ -231,13 +229,16 @@ class Transaction:
     def _differences(self, scan: Scan) -> tuple[Change, ...]:
         return tuple(manifest.described(*pair) for pair in manifest.differences(self._before, scan.states))
 
-    def _stage(self, folder: int, items: tuple[Item, ...]) -> None:
+    def _prepare(self, folder: int, intent: Intent) -> None:
+        """Lay aside what the commit needs, and write down what it will do; or leave nothing of that."""
         try:
             with _explaining("written"):
-                reasons = stage(self._project, self._copy, folder, items)
-            if reasons:
-                raise _refusal(reasons)
+                if reasons := stage(self._project, self._copy, folder, intent.items):
+                    raise _refusal(reasons)
+                intent.write(folder)
         except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(INTENT, dir_fd=folder)  # on the disk perhaps, but nobody has begun with it
             for name in (NEW, OLD):
                 tree.remove(folder, name)
             raise

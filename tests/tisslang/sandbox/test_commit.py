@@ -102,6 +102,30 @@ def test_a_change_in_the_last_moment_undoes_the_commit_and_stays(step, root, mon
     assert (root / "run.sh").read_text() == "theirs"
 
 
+@pytest.mark.parametrize("at", ["rename", "fsync"])
+def test_a_disk_that_fails_before_anything_was_done_leaves_the_step_to_be_committed_again(
+    step, root, monkeypatch, at
+):
+    (step.root / "README").write_text("ours")
+    real = getattr(os, at)
+    calls = []
+
+    def failing(*arguments, **named):
+        calls.append(arguments)
+        if at == "fsync" or "intent.json" in arguments:
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, at, failing)
+        with pytest.raises(SandboxError, match="disk is full"):
+            step.commit()
+    assert calls
+    assert (root / "README").read_text() == "readme"
+    step.commit()
+    assert (root / "README").read_text() == "ours"
+
+
 def test_an_interrupted_commit_is_undone(step, root, monkeypatch):
     (step.root / "README").write_text("ours")
     (step.root / "added").write_text("ours")
