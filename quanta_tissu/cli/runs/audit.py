@@ -50,7 +50,8 @@ def command(
     are found; the exit code is 1 then.
 
     The end of a journal is proved by an anchor in the project. Somebody who can write both could cut both: keep
-    ends with --note in a file where they cannot write, and compare with --anchor.
+    ends with --note in a file where they cannot write, one for each project, and compare with --anchor. Whoever
+    removes a run removes .tissu/anchors/RUN.json, too.
 
     \b
     Examples:
@@ -60,13 +61,15 @@ def command(
       tissu audit --anchor /mnt/elsewhere/anchors.jsonl
     """
     from quanta_tissu.errors import JournalError
-    from quanta_tissu.tisslang.journal.anchor import append_anchor, read_anchor
+    from quanta_tissu.tisslang.journal.anchor import append_anchor, read_anchor, read_anchors
     from quanta_tissu.tisslang.journal.runs import find_run, list_runs, removed_runs
     from quanta_tissu.tisslang.journal.verify import verify
 
     root = project_folder(project)
     folders = [find_run(name, root) for name in names] if names else list_runs(root)
     removed = [] if names else removed_runs(root)
+    if anchors is not None and not names:
+        removed = sorted({*removed, *read_anchors(anchors)} - {folder.name for folder in folders})
     if not folders and not removed:
         raise JournalError(f"there are no runs in {root}", hint="`tissu run SCRIPT` makes one")
     bad = bool(removed)
@@ -83,7 +86,7 @@ def command(
                 )
             append_anchor(note, end, durable=True)
     for name in removed:
-        message = f"was removed: its folder is gone; who did that himself removes .tissu/anchors/{name}.json, too"
+        message = "was removed: it is anchored, and its folder is gone"
         click.echo(json.dumps({"run": name, "ok": False, "removed": True}) if as_json else f"{name}: {message}")
     if bad:
         ctx.exit(ExitCode.FAILURE)

@@ -171,22 +171,20 @@ def append_anchor(path: Path, anchor: Anchor, *, durable: bool) -> None:
         ) from error
 
 
-def read_anchors(path: Path, run: str) -> list[Anchor]:
-    """The anchors of a run in a file that was kept elsewhere.
+def read_anchors(path: Path) -> dict[str, list[Anchor]]:
+    """The anchors in a file that was kept elsewhere, by the names of their runs.
 
     Raises:
-        JournalError: The file cannot be read, holds something else, or knows nothing of this run.
+        JournalError: The file cannot be read, or holds something else.
     """
+    found: dict[str, list[Anchor]] = {}
     try:
-        lines = path.read_text("utf-8").splitlines()
-        found = [_parsed(line) for line in lines if line.strip()]
+        for line in path.read_text("utf-8").splitlines():
+            if line.strip():
+                anchor = _parsed(line)
+                found.setdefault(anchor.run, []).append(anchor)
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}", hint="name a file of anchors") from error
     except ValueError as error:
         raise JournalError(f"{path} is no file of anchors ({error})", hint="name a file of anchors") from None
-    mine = [one for one in found if one.run == run]
-    if not mine:
-        raise JournalError(
-            f"{path} knows nothing of the run {run}", hint="`tissu audit RUN --note FILE` notes its end"
-        )
-    return mine
+    return found

@@ -104,8 +104,11 @@ def verify(folder: Path, *, anchors: Path | None = None) -> Verdict:
     Raises:
         JournalError: There is no journal, or the file of anchors cannot be used.
     """
-    elsewhere = read_anchors(anchors, folder.name) if anchors is not None else []
     findings: list[Finding] = []
+    elsewhere = read_anchors(anchors).get(folder.name, []) if anchors is not None else []
+    if anchors is not None and not elsewhere:
+        what = f"{anchors} knows nothing of this run, and proves nothing about it"
+        findings.append(Finding(Change.UNANCHORED, None, what, severe=False))
     try:
         anchor = read_anchor(folder)  # before the journal, which may grow meanwhile
     except JournalError as error:

@@ -37,7 +37,7 @@ def test_a_run_that_was_removed_is_missed(tissu, project):
     shutil.rmtree(project / ".tissu" / "runs" / "done-1")
     outcome = tissu("audit")
     assert outcome.code == 1
-    assert "done-1: was removed: its folder is gone" in outcome.out
+    assert "done-1: was removed: it is anchored, and its folder is gone" in outcome.out
     assert [json.loads(line)["run"] for line in tissu("audit", "--json").out.splitlines()] == [
         "failed-1",
         "done-1",
@@ -55,6 +55,26 @@ def test_ends_noted_elsewhere_find_who_changes_both(tissu, project, tmp_path):
     outcome = tissu("audit", "done-1", "--anchor", elsewhere)
     assert outcome.code == 1
     assert "records 3 to 4 are missing, which the anchors kept elsewhere knew: the end was cut off" in outcome.out
+
+
+def test_a_run_that_was_removed_with_its_anchor_is_missed_by_those_kept_elsewhere(tissu, project, tmp_path):
+    elsewhere = str(tmp_path / "anchors.jsonl")
+    tissu("audit", "--note", elsewhere)
+    shutil.rmtree(project / ".tissu" / "runs" / "done-1")
+    (project / ".tissu" / "anchors" / "done-1.json").unlink()
+    assert tissu("audit").code == 0
+    outcome = tissu("audit", "--anchor", elsewhere)
+    assert outcome.code == 1
+    assert "done-1: was removed" in outcome.out
+
+
+def test_a_run_that_was_not_noted_yet_is_not_proved_and_can_be_noted(tissu, project, tmp_path):
+    elsewhere = str(tmp_path / "anchors.jsonl")
+    tissu("audit", "done-1", "--note", elsewhere)
+    outcome = tissu("audit", "--anchor", elsewhere, "--note", elsewhere)
+    assert outcome.code == 0
+    assert f"note: {elsewhere} knows nothing of this run, and proves nothing about it" in outcome.out
+    assert "knows nothing" not in tissu("audit", "--anchor", elsewhere).out
 
 
 def test_an_end_that_is_not_anchored_is_not_noted(tissu, project, tmp_path):

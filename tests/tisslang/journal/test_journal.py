@@ -451,7 +451,7 @@ class TestAnchors:
         with Journal.create(folder, anchors=elsewhere) as journal:
             journal.append("note", text="not durable")
             journal.append("note", durable=True, text="durable")
-        assert [(one.seq, one.closed) for one in read_anchors(elsewhere, "r1")] == [
+        assert [(one.seq, one.closed) for one in read_anchors(elsewhere)["r1"]] == [
             (1, False),
             (3, False),
             (3, True),
