@@ -7,10 +7,10 @@ What is to be done is written down first, then done:
     be done 3. the project     every change, each one a rename, a link, a mkdir or an rmdir 4. intent.json
     removed, or renamed to done.json, for whoever has to know
 
-Whoever comes after a kill (`recover`) reads the intent and does 3 again: what has its new state already is left as
-it is. If that is impossible (the disk is full, somebody has changed a file in between), `undo` is written into the
-intent, and everything goes back to what it was. What somebody else has changed is never overwritten, in either
-direction.
+Whoever comes after a kill reads the intent and does 3 again: what has its new state already is left as it is. If
+that is impossible (the disk is full, somebody has changed a file in between), the intent is renamed to undo.json,
+and everything goes back to what it was; none of that needs room on the disk. What somebody else has changed is
+never overwritten, in either direction.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from quanta_tissu.tisslang.sandbox.paths import shown
 from quanta_tissu.tisslang.sandbox.tree import accessible, copy_content, open_folder, open_regular
 
 INTENT = "intent.json"
+UNDO = "undo.json"
 DONE = "done.json"
 NEW = "new"
 OLD = "old"
@@ -98,7 +99,6 @@ class Intent:
                 "version": _VERSION,
                 "root": self.root,
                 "label": self.label,
-                "undo": self.undo,
                 "items": [[item.path, item.before, item.after] for item in self.items],
             }
         )
@@ -120,7 +120,7 @@ class Intent:
             if data["version"] != _VERSION:
                 raise ValueError(f"version {data['version']}")
             items = (Item(n, p, state(b), state(a)) for n, (p, b, a) in enumerate(data["items"]))
-            return Intent(data["root"], data["label"], bool(data["undo"]), tuple(items))
+            return Intent(data["root"], data["label"], path.name == UNDO, tuple(items))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise SandboxError(
                 f"{path} is not what a killed run left ({error})",

@@ -20,12 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quanta_tissu.errors import CommitRefusedError, SandboxError
-from quanta_tissu.tisslang.sandbox import manifest, tree
+from quanta_tissu.tisslang.sandbox import atomic, manifest, tree
 from quanta_tissu.tisslang.sandbox.commit import (
     DONE,
     INTENT,
     NEW,
     OLD,
+    UNDO,
     ChangedError,
     Intent,
     Item,
@@ -247,7 +248,7 @@ class Transaction:
         self._open = False
         # What cannot be removed now changes nothing of what was done; `abandoned` removes it.
         with suppress(OSError):
-            if (self._folder / INTENT).exists():
+            if _unfinished(self._folder):
                 pass  # neither finished nor undone: `abandoned` tries again
             elif kept:
                 _keep_note(self._folder)
@@ -280,10 +281,11 @@ def _do(project: int, folder: int, path: Path, intent: Intent) -> None:
                 raise
             undone = error
             intent = replace(intent, undo=True)
-            intent.write(folder)
+            os.rename(INTENT, UNDO, src_dir_fd=folder, dst_dir_fd=folder)
+            atomic.synchronise(folder)
             carry_out(project, folder, path.name, intent)
         if intent.undo:
-            os.unlink(INTENT, dir_fd=folder)
+            os.unlink(UNDO, dir_fd=folder)
         else:
             os.rename(INTENT, DONE, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
@@ -313,8 +315,8 @@ def _settle(path: Path) -> Settled | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         label = json.loads(os.read(lock, 2**16) or b"null")
-        if (path / INTENT).exists():
-            _recover(path, Intent.read(path / INTENT))
+        if (unfinished := _unfinished(path)) is not None:
+            _recover(path, Intent.read(unfinished))
         if not (path / DONE).exists():
             _remove(path)
             return Settled(label, committed=False, changes=(), folder=path)
@@ -328,6 +330,11 @@ def _settle(path: Path) -> Settled | None:
         return None
     finally:
         os.close(lock)
+
+
+def _unfinished(path: Path) -> Path | None:
+    """The intent of a commit that was begun and not ended."""
+    return next((path / name for name in (INTENT, UNDO) if (path / name).exists()), None)
 
 
 def _recover(path: Path, intent: Intent) -> None:
