@@ -2,10 +2,10 @@
 
 What is to be done is written down first, then done:
 
-    1. new/N, old/N    the content after and before of every change, on the disk    killed here: nothing has
-    happened 2. intent.json     which paths, from which state to which; renamed into place   killed here: all will
-    be done 3. the project     every change, each one a rename, a link, a mkdir or an rmdir 4. intent.json
-    removed, or renamed to done.json, for whoever has to know
+    1. new/N, old/N   what every change has after and before, on the disk     killed here: nothing has happened
+    2. intent.json    which paths, from which state to which; renamed into place    killed here: all will be done
+    3. the project    every change: a rename, an unlink, a mkdir or an rmdir
+    4. intent.json    renamed to done.json, or removed, for whoever has to know
 
 Whoever comes after a kill reads the intent and does 3 again: what has its new state already is left as it is. If
 that is impossible (the disk is full, somebody has changed a file in between), the intent is renamed to undo.json,
