@@ -1,0 +1,114 @@
+"""All processes of a command: how many, how much memory, and how to end every one of them.
+
+A process becomes a "subreaper" to own its descendants: one whose parent dies is handed to it instead of to the
+system's first process, so that daemons (double fork, setsid) stay in the tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def descendants(process: int) -> list[int]:
+    """Children of a process, their children, and so on; of a tree at work, a moment's guess."""
+    found: list[int] = []
+    waiting = [process]
+    while waiting:
+        children = _children(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def usage(processes: list[int]) -> tuple[int, int]:
+    """Threads of these processes, and bytes of memory that they have together.
+
+    Pages that several processes share count once for each of them; `exact_memory` counts them once.
+    """
+    threads = memory = 0
+    for process in processes:
+        try:
+            with open(f"/proc/{process}/stat", "rb") as file:
+                # The name in parentheses may hold anything; fields are counted from behind it (proc(5), 20 and 24).
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != b"Z":  # what nobody has waited for yet uses nothing
+            threads += int(fields[17])
+            memory += int(fields[21]) * _PAGE
+    return threads, memory
+
+
+def exact_memory(processes: list[int]) -> int:
+    """Bytes of memory that these processes have together, a page shared by n of them as 1/n in each."""
+    return sum(_proportional(process) for process in processes)
+
+
+def end_all(patience: float = 10.0) -> bool:
+    """End every descendant of this process, which is a subreaper, and wait for them.
+
+    All are stopped before any is killed, again and again until no new one turns up, so that what forks as fast as
+    it can does not outrun this.
+
+    Args:
+        patience: Seconds until this gives up.
+
+    Returns:
+        Whether none is left.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        stopped: set[int] = set()
+        while fresh := set(descendants(os.getpid())) - stopped:
+            for process in fresh:
+                _signal(process, signal.SIGSTOP)
+            stopped |= fresh
+        for process in stopped:
+            _signal(process, signal.SIGKILL)
+        if not _reap():
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def _reap() -> bool:
+    """Wait for children that are dead; whether any is left."""
+    while True:
+        try:
+            process, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if process == 0:
+            return True
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with open(f"/proc/{process}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass  # it ended meanwhile: its children are with the subreaper now
+    return found
+
+
+def _proportional(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, IndexError, ValueError):
+        pass
+    return usage([process])[1]
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
