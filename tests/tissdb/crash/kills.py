@@ -1,19 +1,19 @@
 """Kill processes that write, at random, and see that nothing that they were told is lost.
 
-    python tests/tissdb/crash/kills.py --kills 1000
+    python tests/tissdb/crash/kills.py --kills 1000 [--encrypted]
 
 Some processes insert and delete, one checkpoints and makes backups; all are killed (SIGKILL) and begun anew, also
 while they recover what the last one left. Each writes what was acknowledged to a file of its own, as somebody
-outside would remember it.
+outside would remember it. They are forked from a process that has everything imported, so that they are killed
+while they work, also on a slow machine, and not while they start Python.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +28,23 @@ from quanta_tissu.tissdb.sqlite import backend
 
 WRITERS = 4
 
+KEY = bytes(range(32))
 
-def write(database: Path, name: str, memory: Path) -> None:
+
+def work(role: str, database: Path, memory: Path, key: bytes | None) -> None:
+    """Write or maintain for ever; end with 3 if the database refuses."""
+    try:
+        (write if role[0] == "w" else maintain)(database, role, memory, key)
+    except TissuError as error:
+        print(f"{role}: {error}", file=sys.stderr)
+        sys.exit(3)
+
+
+def write(database: Path, name: str, memory: Path, key: bytes | None) -> None:
     """Insert documents for ever, in ones and pairs, changing some; note each when it is acknowledged."""
     note = os.open(memory, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     chance = random.Random(os.getpid())
-    with tissdb.open(database, busy_timeout=60) as db:
+    with tissdb.open(database, busy_timeout=60, key=key) as db:
         number = 0
         while True:
             id = f"{name}-{os.getpid()}-{number}"
@@ -50,10 +61,10 @@ def write(database: Path, name: str, memory: Path) -> None:
                 os.write(note, f"- {id}\n".encode())
 
 
-def maintain(database: Path, name: str, memory: Path) -> None:
+def maintain(database: Path, name: str, memory: Path, key: bytes | None) -> None:
     """Checkpoint and make backups for ever."""
     backend._CHECKPOINT_BYTES = 1
-    with tissdb.open(database, busy_timeout=60) as db:
+    with tissdb.open(database, busy_timeout=60, key=key) as db:
         for number in range(10**9):
             db._backend.maintain()
             if number % 20 == 0:
@@ -62,7 +73,7 @@ def maintain(database: Path, name: str, memory: Path) -> None:
                 copy.unlink()
 
 
-def storm(folder: Path, kills: int, seed: int = 0) -> list[str]:
+def storm(folder: Path, kills: int, seed: int = 0, key: bytes | None = None) -> list[str]:
     """Kill processes that write and maintain one database.
 
     Returns:
@@ -70,14 +81,18 @@ def storm(folder: Path, kills: int, seed: int = 0) -> list[str]:
     """
     chance = random.Random(seed)
     database = folder / "test.db"
-    with tissdb.open(database) as db:
+    with tissdb.open(database, key=key) as db:
         db["a"].create_index("words", kind="text", fields="text")
         db["a"].create_index("near", kind="vector", dimension=2)
     roles = [*(f"w{n}" for n in range(WRITERS)), "m0"]
 
-    def start(role: str) -> subprocess.Popen:
-        command = [sys.executable, __file__, "--role", role, str(database), str(folder / f"{role}.log")]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "quanta_tissu.tissdb.tissql.run"])
+
+    def start(role: str) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=work, args=(role, database, folder / f"{role}.log", key), daemon=True)
+        process.start()
+        return process
 
     running = {role: start(role) for role in roles}
     wrong = []
@@ -85,22 +100,22 @@ def storm(folder: Path, kills: int, seed: int = 0) -> list[str]:
         for _ in range(kills):
             time.sleep(chance.expovariate(1 / 0.25))
             role = chance.choice(roles)
-            if running[role].poll() is not None:
-                wrong.append(f"{role} ended by itself with {running[role].returncode}")
-            running[role].send_signal(signal.SIGKILL)
-            running[role].wait()
+            if running[role].exitcode is not None:
+                wrong.append(f"{role} ended by itself with {running[role].exitcode}")
+            running[role].kill()
+            running[role].join()
             running[role] = start(role)
     finally:
         for process in running.values():
             process.kill()
-            process.wait()
-    return wrong + lost(database, folder)
+            process.join()
+    return wrong + lost(database, folder, key)
 
 
-def lost(database: Path, folder: Path) -> list[str]:
+def lost(database: Path, folder: Path, key: bytes | None) -> list[str]:
     """What was acknowledged and is not so, what is there by halves, and what the database itself finds wrong."""
     wrong = []
-    with tissdb.open(database) as db:
+    with tissdb.open(database, key=key) as db:
         there = {name: {document.id for document in db[name]} for name in ("a", "left", "right")}
         for memory in folder.glob("w*.log"):
             for line in memory.read_text().splitlines():
@@ -131,19 +146,11 @@ def db_deleted(db: tissdb.Database, id: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--role")
-    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encrypted", action="store_true")
     arguments = parser.parse_args()
-    if arguments.role:
-        try:
-            (write if arguments.role[0] == "w" else maintain)(
-                arguments.files[0], arguments.role, arguments.files[1]
-            )
-        except TissuError as error:
-            print(error, file=sys.stderr)
-            return 3
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        wrong = storm(Path(folder), arguments.kills)
+        wrong = storm(Path(folder), arguments.kills, arguments.seed, KEY if arguments.encrypted else None)
         acknowledged = sum(len(memory.read_text().splitlines()) for memory in Path(folder).glob("w*.log"))
         print(f"{arguments.kills} kills, {acknowledged:,} acknowledged, {len(wrong)} wrong")
         print("\n".join(wrong[:20]))
