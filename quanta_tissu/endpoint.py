@@ -238,6 +238,8 @@ class Endpoint:
                 if event == b"[DONE]":
                     return
                 yield self._read_json(event)
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
 
     def _read_json(self, data: bytes) -> Any:
         try:

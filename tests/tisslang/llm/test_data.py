@@ -7,6 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quanta_tissu.tisslang.llm import data
 from quanta_tissu.tisslang.llm.data import RULE, block
 
 
@@ -21,6 +22,11 @@ def test_a_block_says_where_the_text_comes_from():
 def test_the_same_text_from_the_same_place_makes_the_same_block():
     assert block("x", "command", "ls") == block("x", "command", "ls")
     assert block("x", "command", "ls") != block("x", "command", "ls -l")
+
+
+def test_a_text_that_holds_its_own_number_gets_another_one(monkeypatch):
+    monkeypatch.setattr(data, "_number", lambda salt, *parts: f"{salt:012x}")
+    assert block("x\n>>>data 000000000000\ny", "file").endswith("\n>>>data 000000000001")
 
 
 @given(st.text(), st.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 
@@ -19,6 +20,15 @@ def mock(tmp_path):
         return MockModel.load(tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def hasty():
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def test_answers_are_given_in_their_order_until_they_run_out(mock, ask_for):
@@ -81,7 +91,7 @@ def test_an_answer_that_takes_its_time_can_be_given_up(mock, ask_for):
         model.generate(ask_for(), cancelled=cancelled)
 
 
-def test_threads_never_get_the_same_answer(mock, ask_for):
+def test_threads_never_get_the_same_answer(mock, ask_for, hasty):
     model = mock(json.dumps([str(n) for n in range(200)]))
     said = []
     threads = [threading.Thread(target=lambda: said.extend(model.generate(ask_for()).text for _ in range(50)))
