@@ -36,9 +36,8 @@ SETTINGS = (
 NETWORK_SETTINGS = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
-_NOT_PROJECTS = frozenset(
-    ["/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var", "/var/tmp"]
-)
+_NOT_PROJECTS = {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run"}
+_NOT_PROJECTS |= {"/sbin", "/sys", "/tmp", "/usr", "/var", "/var/tmp"}
 _NOTHING_BELOW = ("/dev", "/proc", "/sys", "/usr", "/etc", "/boot", "/bin", "/sbin", "/lib", "/lib64")
 _GIT = ("hooks", "config", "config.worktree", "commondir")
 

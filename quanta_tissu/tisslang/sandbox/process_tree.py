@@ -34,7 +34,7 @@ def usage(processes: list[int]) -> tuple[int, int]:
     for process in processes:
         try:
             with open(f"/proc/{process}/stat", "rb") as file:
-                # The name in parentheses may hold anything; fields are counted from behind it (proc(5), 20 and 24).
+                # The name in parentheses may hold anything: fields are counted from behind it (proc(5), 20, 24).
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
             continue

@@ -142,14 +142,10 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
 }
 
 # Answered as a kernel without them would, because programs then do without.
-_NOT_IMPLEMENTED = frozenset(
-    ("clone3", "openat2", "memfd_create", "memfd_secret", "shmget", "semget", "msgget")
-    + ("io_uring_setup", "io_uring_enter", "io_uring_register")
-)
-_LOOKED_AT = frozenset(
-    ("clone", "socket", "socketpair", "ioctl", "chmod", "fchmod", "fchmodat", "fchmodat2")
-    + ("creat", "open", "openat", "mknod", "mknodat")
-)
+_NOT_IMPLEMENTED = {"clone3", "openat2", "memfd_create", "memfd_secret", "shmget", "semget", "msgget"}
+_NOT_IMPLEMENTED |= {"io_uring_setup", "io_uring_enter", "io_uring_register"}
+_LOOKED_AT = {"clone", "socket", "socketpair", "ioctl", "chmod", "fchmod", "fchmodat", "fchmodat2"}
+_LOOKED_AT |= {"creat", "open", "openat", "mknod", "mknodat"}
 # Where a call has the mode of the file that it makes or changes; where open has its flags.
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
 _OPENS = {"open": (1, 2), "openat": (2, 3)}

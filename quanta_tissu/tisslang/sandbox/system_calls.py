@@ -31,7 +31,7 @@ def call(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | No
 
 
 def process_control(option: int, *arguments: int) -> None:
-    """prctl(2)."""
+    """Change something of this process: prctl(2)."""
     padded = (*arguments, 0, 0, 0, 0)[:4]
     _checked(_libc.prctl(option, *(ctypes.c_ulong(one) for one in padded)))
 
@@ -51,7 +51,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """Put a file system, or a part of one, somewhere: mount(2)."""
+    """Put a file system, or a part of one, somewhere, as mount(2) does."""
     encoded = (None if one is None else os.fsencode(one) for one in (source, target, kind))
     _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), None if options is None else options.encode()))
 
