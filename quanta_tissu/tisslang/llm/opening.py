@@ -10,7 +10,6 @@ cassette:calls.jsonl=runs/demo/best  asks the model behind the `=`, and records 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,8 +19,8 @@ from quanta_tissu.tisslang.llm.protocol import LanguageModel
 
 FORMS = "a checkpoint's folder, https://…/v1#MODEL, mock:FILE, cassette:FILE or cassette:FILE=MODEL"
 
-KEY_PREFIX = "TISSU_KEY_"
-"""Before the name of a server in the environment: TISSU_KEY_API_EXAMPLE_COM is the key of api.example.com."""
+KEYS_VARIABLE = "TISSU_MODEL_KEYS"
+"""Environment variable with keys by server: `api.example.com=sk-1 localhost:8000=sk-2`."""
 
 _KNOWN_KEYS = {
     "api.openai.com": "OPENAI_API_KEY",
@@ -31,7 +30,7 @@ _KNOWN_KEYS = {
     "api.deepseek.com": "DEEPSEEK_API_KEY",
     "openrouter.ai": "OPENROUTER_API_KEY",
 }
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_PORTS = {"http": 80, "https": 443}
 
 
 def open_model(
@@ -98,14 +97,35 @@ def open_model(
 def key_of(url: str) -> str | None:
     """The API key of a server, from the environment.
 
-    A key belongs to a server, so that no script can have it sent to another one: `TISSU_KEY_` and the server's
-    name in capitals, `_` for a dot and `__` for a hyphen; or, of some services, the variable that all clients use.
+    A key belongs to a server, so that no script can have it sent to another one: it stands behind the server's
+    name (perhaps with the port) in `TISSU_MODEL_KEYS`; or, for some services, in the variable that all clients use.
+
+    Raises:
+        ModelError: The variable is malformed, or the address.
     """
-    host = (urlsplit(url).hostname or "").lower()
-    if not _HOST.fullmatch(host):  # an underscore, for one, would name another server's variable
-        return None
-    own = os.environ.get(KEY_PREFIX + host.replace("-", "__").replace(".", "_").upper())
+    try:
+        address = urlsplit(url)
+        host, port = (address.hostname or "").lower(), address.port or _PORTS[address.scheme]
+    except ValueError as error:
+        raise ModelError(
+            f"{url!r} is no address of a server: {error}", hint="https://api.openai.com/v1, for example"
+        ) from None
+    keys = _keys(os.environ.get(KEYS_VARIABLE, ""))
+    own = keys.get(f"{host}:{port}") or keys.get(host)
     return own or os.environ.get(_KNOWN_KEYS.get(host, "")) or None
+
+
+def _keys(text: str) -> dict[str, str]:
+    found = {}
+    for number, entry in enumerate(text.split(), 1):
+        server, equals, key = entry.partition("=")
+        if not (server and equals and key) or "/" in server:
+            raise ModelError(
+                f"entry {number} of {KEYS_VARIABLE} is not of the form SERVER=KEY",
+                hint="names of servers without https://, and blanks between entries: api.example.com=sk-1",
+            )
+        found[server.lower()] = key
+    return found
 
 
 def _checkpoint(spec: str, path: Path, engine: str | None) -> LanguageModel:
