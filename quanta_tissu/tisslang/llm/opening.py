@@ -98,7 +98,7 @@ def key_of(url: str) -> str | None:
     """The API key of a server, from the environment.
 
     A key belongs to a server, so that no script can have it sent to another one: it stands behind the server's
-    name (perhaps with the port) in `TISSU_MODEL_KEYS`; or, for some services, in the variable that all clients use.
+    name (perhaps with the port) in `TISSU_MODEL_KEYS`, or, for some services, in the variable of all clients.
 
     Raises:
         ModelError: The variable is malformed, or the address.
