@@ -44,7 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "lang": ("lang", "Check, format and explain scripts of TissLang (.tiss)."),
         "run": ("run.run", "Run a script: check it, do what it says, record all of it."),
         "resume": ("run.resume", "Go on with a run that died, waits for a person, or failed."),
-        "replay": ("run.replay", "Tell a run again from its record: nothing is done, nothing is written."),
+        "replay": ("run.replay", "Tell a run again from its record: nothing is done or written."),
         "runs": ("runs.runs", "List the runs of a project, the latest last."),
         "report": ("runs.report", "Make a page of a run that people read: one file, without scripts."),
         "audit": ("runs.audit", "Prove that records of runs are what was written."),

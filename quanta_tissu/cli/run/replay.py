@@ -15,7 +15,7 @@ from quanta_tissu.cli.runs.shared import project_folder, project_option
 @project_option
 @json_option
 def command(run: str, project: Path | None, as_json: bool) -> None:
-    """Tell a run again from its record: nothing is done, nothing is written.
+    """Tell a run again from its record: nothing is done or written.
 
     The script is interpreted anew, with what is recorded for the outcome of each effect; the end must be the same.
 
