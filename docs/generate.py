@@ -93,7 +93,7 @@ def tisslang_commands() -> Iterator[str]:
 def tisslang_mistakes() -> Iterator[str]:
     """Each mistake with an example."""
     for one in MISTAKES:
-        yield f"### {one.code}: {one.title}\n\n{one.why}\n"
+        yield f"### {one.code}: {one.title}\n\n{one.why}{f' In the example: {one.when}' if one.when else ''}\n"
         if max(map(len, one.wrong.splitlines())) < 100:
             yield f"Wrong:\n\n```text\n{one.wrong}\n```\n\nRight:\n"
             yield from _snippet(one.right, NEEDS.get(one.code))

@@ -20,6 +20,9 @@ from tests.tisslang.snippets import PAGE, Snippet, snippets
 
 EACH = pytest.mark.parametrize("snippet", snippets(), ids=lambda one: one.name)
 
+_IN_THEIR_WORLDS = {one.right for one in MISTAKES if one.code.startswith("R")}  # engine/test_failure.py runs them
+RUN_HERE = [one for one in snippets() if one.text.rstrip("\n") not in _IN_THEIR_WORLDS]
+
 SHELL = {"^echo hello": "hello\n", "^false": 1, "": ""}
 """What commands of the snippets write, where there is no shell; all end with 0 but `false`."""
 
@@ -37,7 +40,7 @@ def test_snippets_are_right_and_well_written(snippet: Snippet):
     assert format_script(script) == snippet.text
 
 
-@EACH
+@pytest.mark.parametrize("snippet", RUN_HERE, ids=lambda one: one.name)
 def test_snippets_run_on_their_own(snippet: Snippet, tmp_path):
     """In memory: the interpreter, the journal and the budgets are real, files and commands are not."""
     files = dict(snippet.files)

@@ -36,6 +36,8 @@ def command(what: str | None) -> None:
     if name in BY_CODE:
         mistake = BY_CODE[name]
         click.echo(f"{mistake.code}: {mistake.title}\n\n{click.wrap_text(mistake.why, 100)}\n")
+        if mistake.when:
+            click.echo(f"In a run: {click.wrap_text(mistake.when, 90)}\n")
         click.echo(f"Wrong:\n\n{_indented(mistake.wrong)}\n\nRight:\n\n{_indented(mistake.right)}")
         return
     if name in BY_KEYWORD:

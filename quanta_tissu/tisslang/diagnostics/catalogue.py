@@ -1,7 +1,8 @@
 """Every mistake that TissLang knows, by its code: `tissu lang explain E010` says it at length.
 
 A code never changes its meaning. A test holds each entry to what it says: its wrong example gives this code, its
-right one nothing at all.
+right one nothing at all. E are errors and W warnings, which are found before anything runs; R are failures of
+runs, which TRY and RETRY catch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Mistake:
         why: What it means and what to do, in a paragraph.
         wrong: A script with it.
         right: The same, mended.
+        when: Of a failure of a run: what happens in it, as far as the script does not say it.
     """
 
     code: str
@@ -26,6 +28,7 @@ class Mistake:
     why: str
     wrong: str
     right: str
+    when: str = ""
 
 
 MISTAKES: tuple[Mistake, ...] = (
@@ -265,7 +268,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "E113",
         "a filter that is unknown",
-        "After `|` in a hole comes a filter: upper, lower, trim, json, lines, length, sh, raw.",
+        "After `|` in a hole comes a filter: upper, lower, trim, json, lines, length, sh, data, raw.",
         'VAR n = "a"\nLOG "{{n | uper}}"',
         'VAR n = "a"\nLOG "{{n | upper}}"',
     ),
@@ -335,6 +338,142 @@ MISTAKES: tuple[Mistake, ...] = (
         "A query is written out; what varies in it is a parameter: `:name`, with WITH.",
         'READ "who.txt" AS who\nQUERY_DB "SELECT * FROM people WHERE name = \'{{who}}\'" INTO rows',
         'READ "who.txt" AS who\nQUERY_DB "SELECT * FROM people WHERE name = :who" WITH {who: who} INTO rows',
+    ),
+    Mistake(
+        "R201",
+        "a value that does not fit",
+        "Conditions are true or false, FOR takes a list or a text, documents are objects, items and "
+        "fields must be there: nothing is guessed. The message shows the value. `EXISTS` asks whether "
+        "there is one.",
+        'VAR user = {name: "Ada"}\nLOG user.age',
+        'VAR user = {name: "Ada"}\nIF user.age EXISTS {\n    LOG user.age\n}',
+    ),
+    Mistake(
+        "R202",
+        "an assertion that does not hold",
+        "The part of the condition that does not hold is underlined, with the values in it, and the "
+        "command that made them. What the script can mend itself stands in RETRY.",
+        'RUN "make"\nASSERT LAST_RUN.EXIT_CODE == 0',
+        'RUN "make"\nIF LAST_RUN.EXIT_CODE != 0 {\n    LOG "there is nothing to make"\n}',
+        "`make` ends with 2.",
+    ),
+    Mistake(
+        "R203",
+        "a file that cannot be read or written",
+        "It is not there, is something else than a file, or cannot be touched: paths stay inside the "
+        "project, follow no links out of it, and `.tissu` and the hooks of git are out of bounds.",
+        'READ "notes.txt" AS notes',
+        'VAR notes = ""\nIF FILE "notes.txt" EXISTS {\n    READ "notes.txt" AS notes\n}',
+        "There is no `notes.txt`.",
+    ),
+    Mistake(
+        "R204",
+        "an effect that was refused",
+        "A rule of the project forbids it (`.tissu/rules.toml`), or a person who was asked did not allow"
+        " it. Asked is about text that becomes text of the shell, commands without a sandbox, and the "
+        "network.",
+        'VAR flags = "-l"\nRUN "ls {{flags | raw}}"',
+        'VAR flags = "-l"\nRUN "ls {{flags}}"',
+        "Whoever is asked does not allow it.",
+    ),
+    Mistake(
+        "R205",
+        "a budget that is used up",
+        "What SET_BUDGET allows would be passed: an answer is reckoned with before it is asked for, by "
+        "its prompt and `@max_tokens`. Time counts what effects take; waiting for people does not count.",
+        'SET_BUDGET API_CALLS = 1\nPROMPT_AGENT "a colour" INTO colour\nPROMPT_AGENT "another" INTO other',
+        'SET_BUDGET API_CALLS = 2\nPROMPT_AGENT "a colour" INTO colour\nPROMPT_AGENT "another" INTO other',
+        "Models answer.",
+    ),
+    Mistake(
+        "R206",
+        "a model that cannot be asked",
+        "It is not there, does not answer, or cannot express what is asked of it. `tissu run --model` "
+        "says which model is asked.",
+        'PROMPT_AGENT "Name a colour." INTO colour',
+        'VAR colour = "red"\n'
+        "TRY {\n"
+        '    PROMPT_AGENT "Name a colour." INTO colour\n'
+        "} CATCH AS problem {\n"
+        "    LOG problem.message\n"
+        "}",
+        "The model's server does not answer.",
+    ),
+    Mistake(
+        "R207",
+        "an answer that does not fit its schema",
+        "The model was shown what was wrong with its answers, and has still given none that fits. Ask "
+        "for less at once, or for text.",
+        'PROMPT_AGENT "How old is Ada?" INTO age AS JSON {type: "integer"}',
+        'PROMPT_AGENT "How old is Ada?" INTO age',
+        "The model answers `not sure` each time.",
+    ),
+    Mistake(
+        "R208",
+        "a person who said no",
+        "PAUSE was ended, or what REQUEST_REVIEW showed was not approved; the comment stands in the "
+        "message and in `problem.comment`.",
+        'VAR draft = "Dear all"\nREQUEST_REVIEW draft',
+        'VAR draft = "Dear all"\n'
+        "TRY {\n"
+        "    REQUEST_REVIEW draft\n"
+        "} CATCH AS problem {\n"
+        "    LOG problem.comment\n"
+        "}",
+        "Whoever is asked rejects it.",
+    ),
+    Mistake(
+        "R209",
+        "a database that refuses",
+        "The query is none, changes something (QUERY_DB only reads), or a document is not there or not "
+        "what its collection takes.",
+        'QUERY_DB "SELEKT title FROM notes" INTO rows',
+        'QUERY_DB "SELECT title FROM notes" INTO rows',
+    ),
+    Mistake(
+        "R210",
+        "tasks that call each other too deeply",
+        "Forty calls in each other, or two hundred blocks over all of them, are the end. What is done "
+        "for each item of something is a FOR.",
+        'DEFINE_TASK "again"(n) {\n    CALL "again"(n + 1)\n}\nCALL "again"(0)',
+        'DEFINE_TASK "once"(n) {\n    LOG n\n}\nFOR n IN [0, 1, 2] {\n    CALL "once"(n)\n}',
+    ),
+    Mistake(
+        "R211",
+        "an effect that was given up",
+        "Another branch of its PARALLEL has failed, and ends the others: the failure that is told is that of the "
+        "other. `@on_error collect` lets all of them come to their ends.",
+        'PARALLEL {\n    STEP "Left" {\n        RUN "sleep 60"\n    }\n'
+        '    STEP "Right" {\n        ASSERT 1 == 2\n    }\n}',
+        'PARALLEL {\n    STEP "Left" {\n        RUN "sleep 60"\n    }\n'
+        '    STEP "Right" {\n        ASSERT 1 == 1\n    }\n}',
+    ),
+    Mistake(
+        "R212",
+        "a command that takes too long",
+        "It ran longer than its TIMEOUT, and was ended with all that it had started.",
+        'RUN "make" TIMEOUT "10s"',
+        'RUN "make" TIMEOUT "10m"',
+        "`make` takes a minute.",
+    ),
+    Mistake(
+        "R213",
+        "a copy that cannot be taken over",
+        "The step worked on a copy of the project (`@sandbox txn`), and the project was changed "
+        "meanwhile, or the copy has what no project may get: links out of it, devices. Nothing of the "
+        "copy was taken over.",
+        'STEP "Build" {\n    @sandbox txn\n    WRITE "page.html" "<p>"\n}',
+        'STEP "Build" {\n    WRITE "page.html" "<p>"\n}',
+        "Somebody changes `page.html` meanwhile.",
+    ),
+    Mistake(
+        "R214",
+        "a command with too much to read or to say",
+        "What a hole holds is too long for an argument, or the command wrote more than is kept. Large "
+        "texts go through files.",
+        'READ "book.txt" AS book\nRUN "wc -w {{book}}"',
+        'RUN "wc -w book.txt"',
+        "`book.txt` has a million words.",
     ),
 )
 

@@ -62,6 +62,7 @@ _NUMBERS = {
 _NO_BOUND = "no bound"
 _HEAD = """\
 # What {script} can do at most. `tissu lang plan {script} --check FILE` fails when the script could do more.
+# `*` stands for any text, also with `/` and `..` in it; no path leaves the project.
 """
 
 

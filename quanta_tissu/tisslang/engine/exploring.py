@@ -14,7 +14,7 @@ from quanta_tissu.tisslang.engine.commands import unknown_run
 from quanta_tissu.tisslang.engine.effects import Doing, Notice, Site
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.frame import Frame
-from quanta_tissu.tisslang.engine.interpreter import Interpreter, arms
+from quanta_tissu.tisslang.engine.interpreter import Interpreter, arms, lent
 from quanta_tissu.tisslang.engine.scope import Binding, Scope
 from quanta_tissu.tisslang.engine.values import Unknown, Value, hole
 from quanta_tissu.tisslang.syntax import statements as ast
@@ -92,12 +92,11 @@ class Explorer(Interpreter):
         if statement.catch is not None:
             entry = _shaken(frame, statement.body)
             name = statement.error
-            if name is not None:
-                entry.variables[name.text] = Binding(hole(name.text), frame.site(name.span))
             said = f"if what is tried in line {site.line} fails"
-            yield from ways.go(f"{frame.path}.catch", statement.catch, said, site, entry)
-            if name is not None:
-                entry.variables.pop(name.text, None)
+            with lent(entry, "" if name is None else name.text):
+                if name is not None:
+                    entry.variables[name.text] = Binding(hole(name.text), frame.site(name.span))
+                yield from ways.go(f"{frame.path}.catch", statement.catch, said, site, entry)
         if statement.always is not None:
             changed = (*statement.body, *(statement.catch or ()))
             state = _shaken(frame, changed)

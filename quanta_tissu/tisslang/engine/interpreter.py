@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from quanta_tissu.tisslang.engine.budgets import Usage
 from quanta_tissu.tisslang.engine.commands import perform
@@ -243,13 +244,8 @@ class Interpreter:
 
     def _for(self, statement: ast.For, frame: Frame) -> Doing[None]:
         items = yield from frame.value(statement.items)
-        name, variables = statement.name.text, frame.scope.variables
-        outside = variables.get(name)
-        yield from self._rounds(statement, frame, items)
-        variables = frame.scope.variables
-        variables.pop(name, None)
-        if outside is not None:
-            variables[name] = outside
+        with lent(frame.scope, statement.name.text):
+            yield from self._rounds(statement, frame, items)
 
     def _rounds(self, statement: ast.For, frame: Frame, items: Value) -> Doing[None]:
         """Do the same for each item."""
@@ -284,15 +280,12 @@ class Interpreter:
             raise pending
 
     def _catch(self, statement: ast.Try, body: ast.Body, caught: Failure, frame: Frame) -> Doing[None]:
-        variables = frame.scope.variables
         site = frame.site(statement.keyword)
         said = {"what": "CATCH", "code": caught.diagnostic.code, "condition": caught.diagnostic.message}
         yield Notice(kind="decision", key=f"{frame.path}.catch", site=site, data=said)
-        name = statement.error
-        frame.bind(name, caught.value())
-        yield from self.body(body, frame.at(f"{frame.path}.catch"))
-        if name is not None:
-            variables.pop(name.text, None)
+        with lent(frame.scope, "" if statement.error is None else statement.error.text):
+            frame.bind(statement.error, caught.value())
+            yield from self.body(body, frame.at(f"{frame.path}.catch"))
 
     def _retry(self, statement: ast.Retry, frame: Frame) -> Doing[None]:
         times = yield from frame.value(statement.times)
@@ -324,15 +317,12 @@ class Interpreter:
         if statement.prompt is None:
             return
         scope = frame.scope
-        hidden = scope.variables.get("failure")
-        scope.variables["failure"] = Binding(failure, frame.site(statement.prompt.span))
         inside = frame.at(key)
-        prompt = yield from inside.value(statement.prompt)
-        ask = AskModel(prompt=prompt, schema=None, settings=inside.model_settings())
-        answer = yield from inside.act(ask, statement.prompt.span)
-        scope.variables.pop("failure")
-        if hidden is not None:
-            scope.variables["failure"] = hidden
+        with lent(scope, "failure"):
+            scope.variables["failure"] = Binding(failure, frame.site(statement.prompt.span))
+            prompt = yield from inside.value(statement.prompt)
+            ask = AskModel(prompt=prompt, schema=None, settings=inside.model_settings())
+            answer = yield from inside.act(ask, statement.prompt.span)
         if statement.into is not None:
             scope.variables[statement.into.text] = Binding(answer, frame.site(statement.into.span))
 
@@ -433,6 +423,18 @@ def arms(statement: ast.If) -> Iterator[tuple[Expression | None, ast.Body]]:
     for one in statement.branches:
         yield one.condition, one.body
     yield None, statement.otherwise or ()
+
+
+@contextmanager
+def lent(scope: Scope, name: str) -> Iterator[None]:
+    """A variable that a block gives a meaning of its own: afterwards, however it ends, it is what it was."""
+    outside = scope.variables.get(name)
+    try:
+        yield
+    finally:
+        scope.variables.pop(name, None)
+        if outside is not None:
+            scope.variables[name] = outside
 
 
 def _sandbox(body: ast.Body, scope: Scope) -> Value:

@@ -64,7 +64,8 @@ class MockPerformer:
         self.files = {} if files is None else files
         self.documents: dict[tuple[str, str], Value] = {}
         self.done: list[str] = []
-        self._commands = dict(commands or {})
+        given = dict(commands or {})
+        self._commands = {one: list(said) if isinstance(said, list) else said for one, said in given.items()}
         self._answers = list(answers or [])
         self._rows = list(rows or [])
         self._copies: dict[str, dict[str, str]] = {}

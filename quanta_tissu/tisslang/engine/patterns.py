@@ -6,7 +6,6 @@ pattern wider than it need be, never narrower.
 
 from __future__ import annotations
 
-import posixpath
 import re
 
 from quanta_tissu.tisslang.engine.values import Unknown, Value, as_text, holds_unknown
@@ -22,10 +21,11 @@ def pattern_of(value: Value) -> str:
 
 
 def path_pattern(value: Value) -> str:
-    """The pattern of a path of a plan, without the detours with which it is written."""
+    """The pattern of a path of a plan. `..` stays: what fills a hole may have it as well."""
     if isinstance(value, Unknown) or holds_unknown(value):
         return pattern_of(value)
-    return _literal(posixpath.normpath(as_text(value)))
+    parts = [one for one in as_text(value).split("/") if one not in ("", ".")]
+    return _literal(("/" if as_text(value).startswith("/") else "") + "/".join(parts))
 
 
 def covers(whole: str, part: str) -> bool:
