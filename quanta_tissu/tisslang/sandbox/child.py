@@ -183,7 +183,9 @@ class _Helper:
             resource.RLIMIT_AS: limits.memory,
         }
         if everything:
-            wanted[resource.RLIMIT_NPROC] = limits.processes
+            # The kernel counts all of a user's processes, so those that are there come on top; `_watch` counts the
+            # command's own.
+            wanted[resource.RLIMIT_NPROC] = limits.processes + process_tree.threads_of(os.getuid())
         for kind, value in wanted.items():
             _, most = resource.getrlimit(kind)
             allowed = value if most == resource.RLIM_INFINITY else min(value, most)

@@ -51,7 +51,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """Put a file system, or a part of one, somewhere, as mount(2) does."""
+    """Put a file system, or a part of one, somewhere; see the manual, section 2."""
     encoded = (None if one is None else os.fsencode(one) for one in (source, target, kind))
     _checked(_libc.mount(*encoded, ctypes.c_ulong(flags), None if options is None else options.encode()))
 
