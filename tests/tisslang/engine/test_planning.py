@@ -44,7 +44,10 @@ def often(text):
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.reuse, Phase.generate),  # such scripts shrink for minutes
 )
 @given(scripts(), st.integers(0, 1000))
 def test_every_effect_of_any_run_is_in_the_plan(text, seed):
