@@ -62,6 +62,9 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
+    "statmount": (457, 457),
+    "listmount": (458, 458),
     "swapon": (167, 224),
     "swapoff": (168, 225),
     "quotactl": (179, 60),
@@ -126,7 +129,24 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "shmget": (29, 194),
     "semget": (64, 190),
     "msgget": (68, 186),
+    "mq_open": (240, 180),
+    # memory, semaphores and messages that others have made: their numbers can be guessed
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
     # looked at more closely
+    "prlimit64": (302, 261),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
     "socket": (41, 198),
     "socketpair": (53, 199),
     "ioctl": (16, 29),
@@ -142,10 +162,23 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
 }
 
 # Answered as a kernel without them would, because programs then do without.
-_NOT_IMPLEMENTED = {"clone3", "openat2", "memfd_create", "memfd_secret", "shmget", "semget", "msgget"}
+_NOT_IMPLEMENTED = {"clone3", "openat2", "memfd_create", "memfd_secret", "mq_open"}
 _NOT_IMPLEMENTED |= {"io_uring_setup", "io_uring_enter", "io_uring_register"}
+_NOT_IMPLEMENTED |= {"shmget", "semget", "msgget", "shmat", "shmctl", "semop", "semctl", "semtimedop"}
+_NOT_IMPLEMENTED |= {"msgsnd", "msgrcv", "msgctl"}
 _LOOKED_AT = {"clone", "socket", "socketpair", "ioctl", "chmod", "fchmod", "fchmodat", "fchmodat2"}
 _LOOKED_AT |= {"creat", "open", "openat", "mknod", "mknodat"}
+# Calls that change how any process of the same user runs (a limit of no processor time ends it): which arguments
+# must have which values so that they are about the caller.
+_OWN: dict[str, dict[int, int]] = {
+    "prlimit64": {0: 0},
+    "sched_setparam": {0: 0},
+    "sched_setscheduler": {0: 0},
+    "sched_setaffinity": {0: 0},
+    "sched_setattr": {0: 0},
+    "setpriority": {0: 0, 1: 0},  # PRIO_PROCESS
+    "ioprio_set": {0: 1, 1: 0},  # IOPRIO_WHO_PROCESS
+}
 # Where a call has the mode of the file that it makes or changes; where open has its flags.
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
 _OPENS = {"open": (1, 2), "openat": (2, 3)}
@@ -188,8 +221,14 @@ def filter_program(*, machine: str | None = None, network: bool = False, unix: b
 def _block(name: str, families: tuple[int, ...]) -> list[Instruction]:
     """What to do with one call, ending in an answer on each way."""
     allow = (_RETURN, 0, 0, _ALLOW)
+    block: list[Instruction]
     if name in _NOT_IMPLEMENTED:
         return [_refusal(errno.ENOSYS)]
+    if name in _OWN:
+        block = []
+        for argument, value in _OWN[name].items():
+            block += [_argument(argument), (_EQUAL, 1, 0, value), _refusal(errno.EPERM)]
+        return [*block, allow]
     if name not in _LOOKED_AT:
         return [_refusal(errno.EPERM)]
     if name in ("socket", "socketpair"):
@@ -210,7 +249,7 @@ def _block(name: str, families: tuple[int, ...]) -> list[Instruction]:
             _refusal(errno.EPERM),
             allow,
         ]
-    block: list[Instruction] = [_argument(_MODES[name]), (_ANY_BIT, 0, 1, _SET_ID), _refusal(errno.EPERM)]
+    block = [_argument(_MODES[name]), (_ANY_BIT, 0, 1, _SET_ID), _refusal(errno.EPERM)]
     if name.startswith("mknod"):
         block += [(_AND, 0, 0, _TYPE), *_any_of((_CHARACTERS, _BLOCKS), [_refusal(errno.EPERM)])]
     return [*block, allow]
