@@ -34,6 +34,14 @@ answer_option = click.option(
     metavar="ANSWER",
     help="An answer given beforehand: `approve`, `reject: too long`, an option or its number. Again for the next.",
 )
+anchor_option = click.option(
+    "--anchor",
+    "anchors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Append the end of the record to this file as it grows: `tissu audit --anchor FILE` then finds what was "
+    "cut off.",
+)
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show what commands and models write.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print an object a line for what happens.")
 
@@ -75,6 +83,7 @@ def performer_maker(
             Documents(options.database or str(root / ".tissu" / "database.db"), f"run {journal.folder.name}"),
             secrets={name: _secret(secrets, name) for name in options.secrets},
             redactor=journal.redactor,
+            keep=journal.put,
             on_output=watcher.output,
         )
         click.get_current_context().call_on_close(performer.close)

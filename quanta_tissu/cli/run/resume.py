@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from quanta_tissu.cli.failures import ExitCode
-from quanta_tissu.cli.run.making import answer_option, json_option, unattended_option, verbose_option
+from quanta_tissu.cli.run.making import (
+    anchor_option,
+    answer_option,
+    json_option,
+    unattended_option,
+    verbose_option,
+)
 from quanta_tissu.cli.runs.shared import project_folder, project_option
 
 
@@ -28,6 +34,7 @@ from quanta_tissu.cli.runs.shared import project_folder, project_option
 @project_option
 @answer_option
 @unattended_option
+@anchor_option
 @verbose_option
 @json_option
 def command(
@@ -38,6 +45,7 @@ def command(
     project: Path | None,
     answers: Sequence[str],
     unattended: str | None,
+    anchors: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -79,6 +87,7 @@ def command(
             watcher=watcher,
             rules=read_rules(root / ".tissu" / "rules.toml"),
             redactor=redactor,
+            anchors=anchors,
             edited=edited,
             accept_changes=accept_changes,
             again=again,

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from quanta_tissu.cli.failures import ExitCode
-from quanta_tissu.cli.run.making import answer_option, json_option, unattended_option, verbose_option
+from quanta_tissu.cli.run.making import (
+    anchor_option,
+    answer_option,
+    json_option,
+    unattended_option,
+    verbose_option,
+)
+from quanta_tissu.errors import ConfigError
 
 
 @click.command("run")
@@ -49,6 +56,7 @@ from quanta_tissu.cli.run.making import answer_option, json_option, unattended_o
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="Let commands see a secret. Repeatable.")
 @answer_option
 @unattended_option
+@anchor_option
 @verbose_option
 @json_option
 def command(
@@ -63,6 +71,7 @@ def command(
     secrets: Sequence[str],
     answers: Sequence[str],
     unattended: str | None,
+    anchors: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -103,6 +112,9 @@ def command(
         prices=price,
     )
     values, redactor = known_secrets()
+    for secret in secrets:
+        if secret not in values:
+            raise ConfigError(f"there is no secret {secret}", hint=f"tissu secret set {secret}")
     watcher = Events() if as_json else Progress(verbose=verbose)
     name = new_name()
     if isinstance(watcher, Progress):
@@ -117,6 +129,7 @@ def command(
             watcher=watcher,
             rules=read_rules(root / ".tissu" / "rules.toml"),
             redactor=redactor,
+            anchors=anchors,
             name=name,
         )
     except KeyboardInterrupt:

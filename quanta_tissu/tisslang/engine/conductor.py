@@ -315,7 +315,7 @@ class Conductor:
             )
             if answer.choice != "allow":
                 said = f": {answer.comment}" if answer.comment else ""
-                return self._refused(effect, args, digest, way, f"{answer.by} did not allow it{said}")
+                return self._refused(effect, args, digest, way, f"{answer.by} did not allow it{why(rule)}{said}")
         estimate = self._performer.estimate(effect)
         short = reserve(effect.budgets, estimate)
         if short is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from quanta_tissu.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -90,10 +92,19 @@ class Prepared:
         self._by = by
 
     def ask(self, question: Question) -> Answer | None:
-        """The next answer."""
+        """The next answer.
+
+        Raises:
+            ConfigError: It is none of the options.
+        """
         if not self._answers:
             return self._otherwise.ask(question)
-        answer = read_answer(self._answers[0], question, self._by)
+        try:
+            answer = read_answer(self._answers[0], question, self._by)
+        except ValueError as error:
+            raise ConfigError(
+                f"the answer {error}", hint=f"the question is: {question.title} {question.shown}"[:300]
+            ) from None
         self._answers.pop(0)
         return answer
 

@@ -14,8 +14,8 @@ A file of rules, `.tissu/rules.toml` in the project:
     path = "deploy/**"
 
 Other facts: `network` (true or false), `raw` (text that was not written in the script reaches the shell),
-`sandbox` (the level), `collection`. A rule that allows needs all programs of a command to fit, one that asks or
-denies any.
+`sandbox` (the level), `collection`, `server` (that a script names with `@model`). A rule that allows needs all
+programs of a command to fit, one that asks or denies any.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from quanta_tissu.errors import ConfigError
-from quanta_tissu.tisslang.engine.effects import Action, RunCommand
+from quanta_tissu.tisslang.engine.effects import Action, AskModel, RunCommand
 from quanta_tissu.tisslang.engine.programs import programs
 from quanta_tissu.tisslang.engine.values import as_text
 
 Decision = Literal["allow", "ask", "deny"]
 
-_FACTS = ("op", "program", "path", "network", "raw", "sandbox", "collection")
+_FACTS = ("op", "program", "path", "network", "raw", "sandbox", "collection", "server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ BUILT_IN = (
     Rule("ask", {"raw": True}, "text that was not written in the script reaches the shell"),
     Rule("ask", {"sandbox": ("none",)}, "the command is not kept in by a sandbox"),
     Rule("ask", {"network": True}, "the command may use the network"),
+    Rule("ask", {"server": ("*",)}, "the script itself names the server that it sends prompts to"),
     Rule("allow", {}),
 )
 """What holds where no rule of the project fits."""
@@ -97,6 +99,10 @@ def facts_of(action: Action, root: Path, level: str) -> dict[str, Any]:
         facts["path"] = os.path.relpath(os.path.realpath(root / as_text(args["path"])), os.path.realpath(root))
     if "collection" in args:
         facts["collection"] = as_text(args["collection"])
+    if isinstance(action, AskModel):
+        model = as_text(action.settings.get("model", ""))
+        if model.startswith(("http://", "https://")):
+            facts["server"] = urlsplit(model).hostname or "?"
     if isinstance(action, RunCommand):
         facts |= {
             "program": programs(as_text(action.command), {n: as_text(one) for n, one in action.variables.items()}),

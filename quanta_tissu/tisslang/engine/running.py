@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quanta_tissu import __version__
-from quanta_tissu.errors import FileRefusedError, JournalError, TissLangError, TissuError
+from quanta_tissu.errors import ConfigError, FileRefusedError, JournalError, TissLangError, TissuError
 from quanta_tissu.tisslang.engine.approvals import Paused
 from quanta_tissu.tisslang.engine.conductor import Conductor, Diverged, Performer, Watcher
 from quanta_tissu.tisslang.engine.failure import Failure
@@ -102,6 +102,7 @@ def start(
     rules: Sequence[Rule] = (),
     redactor: Redactor | None = None,
     name: str | None = None,
+    anchors: Path | None = None,
 ) -> Ending:
     """Run a script.
 
@@ -115,14 +116,23 @@ def start(
         rules: What may be done without asking.
         redactor: Hides secrets in all that is kept.
         name: The run's name; by default a new one.
+        anchors: A file elsewhere to which the end of the record is appended as it grows.
 
     Raises:
+        ConfigError: The script has the value of a secret in it.
         JournalError: Its journal cannot be written.
     """
+    for source, text in program.sources().items():
+        if redactor is not None and redactor.text(text) != text:
+            raise ConfigError(
+                f"{source} has the value of a secret in it, and would be kept without it",
+                hint="commands get secrets by their names: tissu run --secret NAME, and $NAME in the command",
+            )
     folder = root / RUNS / (name or new_name())
     journal = Journal.create(
         folder,
         redactor=redactor,
+        anchors=anchors,
         script=program.main.source.name,
         title=program.title,
         sources=program.sources(),
@@ -146,6 +156,7 @@ def resume(
     edited: Program | None = None,
     accept_changes: bool = False,
     again: bool = False,
+    anchors: Path | None = None,
 ) -> Ending:
     """Go on with a run: what is recorded is not done again.
 
@@ -159,13 +170,14 @@ def resume(
         edited: Another version of the script; what is recorded counts up to where it wants something else.
         accept_changes: Whether to go on although somebody else has changed files that the run wrote.
         again: Whether to do the step that failed again, from its beginning.
+        anchors: As in `start`.
 
     Raises:
         JournalError: There is no such run, another process has it, it was changed, or it is over.
         TissLangError: Somebody else has changed files that the run wrote.
     """
     refuse_changed_record(folder)
-    with Journal.open(folder, redactor=redactor) as journal:
+    with Journal.open(folder, redactor=redactor, anchors=anchors) as journal:
         first = journal.expanded(journal.records[0])
         ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
         if ended is not None and ended.fields.get("status") == "done" and edited is None:
@@ -317,7 +329,8 @@ def _go(
     reason: dict[str, Any] = {}
     if ending.failure is not None:
         one = ending.failure
-        journal.append("diagnostic", **one.value(), span=list(one.site.span))
+        others = [{"span": list(label.span), "text": label.text} for label in one.diagnostic.others]
+        journal.append("diagnostic", **one.value(), span=list(one.site.span), others=others)
         reason["reason"] = one.diagnostic.message
     elif ending.question is not None:
         reason["reason"] = ending.question.title

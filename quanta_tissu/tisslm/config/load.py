@@ -173,7 +173,7 @@ def _from_environment(environ: Mapping[str, str]) -> list[_Setting]:
     settings = []
     for variable in sorted(environ):
         name = variable.removeprefix(ENVIRONMENT_PREFIX)
-        if name == variable or not environ[variable]:
+        if name == variable or not environ[variable] or name.startswith("SECRET_"):  # of scripts, and secret
             continue
         section, double, field = name.lower().partition("__")
         if double:

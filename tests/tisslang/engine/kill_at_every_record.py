@@ -180,6 +180,7 @@ def performer(root: Path, journal: Journal, options: Options) -> LivePerformer:
         Documents(str(root / ".tissu" / "database.db"), "test"),
         secrets={},
         redactor=journal.redactor,
+        keep=journal.put,
         on_output=lambda effect, stream, data: None,
     )
 

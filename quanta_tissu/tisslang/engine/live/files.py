@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from quanta_tissu.errors import FileMissingError, FileRefusedError
@@ -21,6 +22,8 @@ from quanta_tissu.tisslang.engine.effects import (
 from quanta_tissu.tisslang.engine.values import as_text
 from quanta_tissu.tisslang.sandbox.files import ProjectFiles
 
+_MOST_KEPT = 2**20
+
 FileAction = ReadFile | TestFile | WriteFile | AppendFile | MakeFolder | DeleteFile
 
 
@@ -37,10 +40,26 @@ def prepare(action: Action, files: ProjectFiles) -> dict[str, Any]:
     return {"before": _digest(before), "after": _digest(after)}
 
 
-def perform(action: FileAction, files: ProjectFiles, prepared: Mapping[str, Any]) -> Outcome:
-    """Do an effect on a file."""
+def perform(
+    action: FileAction, files: ProjectFiles, prepared: Mapping[str, Any], keep: Callable[[bytes], str]
+) -> Outcome:
+    """Do an effect on a file.
+
+    Args:
+        action: It.
+        files: The project's files.
+        prepared: What `prepare` gave.
+        keep: Keeps a content with the record, so that what was changed can be shown.
+    """
+    path = as_text(action.path)
     try:
-        return _perform(action, as_text(action.path), files, prepared)
+        changes = isinstance(action, WriteFile | AppendFile | DeleteFile)
+        if changes:
+            _keep(files, path, keep)
+        outcome = _perform(action, path, files, prepared)
+        if changes and not isinstance(action, DeleteFile):
+            _keep(files, path, keep)
+        return outcome
     except (FileMissingError, FileRefusedError) as error:
         return Outcome(problem=("R203", error.message), help=error.hint)
 
@@ -77,6 +96,15 @@ def _perform(action: FileAction, path: str, files: ProjectFiles, prepared: Mappi
                 return Outcome(files=(("D", path, prepared.get("before"), None),))
             files.delete(path)
             return Outcome(files=() if before is None else (("D", path, before, None),))
+
+
+def _keep(files: ProjectFiles, path: str, keep: Callable[[bytes], str]) -> None:
+    """Keep what is in a file now, if there is one, and it is not large."""
+    with suppress(FileMissingError, FileRefusedError):  # doing it says what is wrong
+        if files.kind(path) == "file":
+            content = files.read(path)
+            if len(content) <= _MOST_KEPT:
+                keep(content)
 
 
 def _known_digest(files: ProjectFiles, path: str) -> str | None:

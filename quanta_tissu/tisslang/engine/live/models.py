@@ -45,7 +45,7 @@ class Models:
     def estimate(self, action: AskModel) -> Usage:
         """What an answer costs at most; nothing, if there can be none."""
         try:
-            model, request = self._question(action)
+            model, request = self._question(action, limited=True)
             prompt = model.count_tokens(request if request.schema is None else prepared(request))
         except ModelError:
             return Usage(1)  # asking says what is wrong
@@ -89,7 +89,7 @@ class Models:
         began = time.monotonic()
         stop = _Deadline(cancelled, effect.seconds_left)
         try:
-            model, request = self._question(action)
+            model, request = self._question(action, limited=bool(effect.budgets))
             answer = ask(model, request, attempts=ATTEMPTS, on_text=on_text, cancelled=stop)
         except ModelCancelledError as error:
             usage = Usage(1, error.prompt_tokens + error.completion_tokens, error.cost)
@@ -108,7 +108,8 @@ class Models:
         value: Value = answer.text if action.schema is None else answer.value
         return Outcome(value=value, seconds=time.monotonic() - began, usage=_spent(answer.replies))
 
-    def _question(self, action: AskModel) -> tuple[LanguageModel, Request]:
+    def _question(self, action: AskModel, *, limited: bool) -> tuple[LanguageModel, Request]:
+        """What is asked, and whom; `limited`: an answer may be no longer than it is reckoned to be."""
         settings = action.settings
         model = self._model(as_text(settings.get("model", "")))
         said: list[str] = []
@@ -125,7 +126,7 @@ class Models:
         temperature = _number(settings, "temperature")
         return model, Request(
             (*system, Message("user", prompt)),
-            max_tokens=_whole(settings, "max_tokens"),
+            max_tokens=_whole(settings, "max_tokens") or (_LONGEST_ANSWER if limited else None),
             temperature=temperature,
             seed=_whole(settings, "seed"),
             schema=None if action.schema is None else schema_of(action.schema),

@@ -56,6 +56,7 @@ class LivePerformer:
         documents: The database.
         secrets: Variables of the environment of commands that nobody may see.
         redactor: Hides them.
+        keep: Keeps a content with the record.
         on_output: Gets what is written as it comes.
     """
 
@@ -69,6 +70,7 @@ class LivePerformer:
         *,
         secrets: Mapping[str, str],
         redactor: Redactor,
+        keep: Callable[[bytes], str],
         on_output: Output,
     ) -> None:
         self._root = root
@@ -78,6 +80,7 @@ class LivePerformer:
         self._documents = documents
         self._secrets = dict(secrets)
         self._redactor = redactor
+        self._keep = keep
         self._on_output = on_output
         self._run = scratch.parent.name
         self._lock = threading.Lock()
@@ -108,7 +111,7 @@ class LivePerformer:
         place = self._place(effect)
         match action:
             case ReadFile() | TestFile() | WriteFile() | AppendFile() | MakeFolder() | DeleteFile():
-                outcome = files.perform(action, place.files, prepared)
+                outcome = files.perform(action, place.files, prepared, self._keep)
                 place.state.changes()  # what the script did itself is not laid to the next command
                 return outcome
             case RunCommand():
