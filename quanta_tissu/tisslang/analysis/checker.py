@@ -13,6 +13,7 @@ from quanta_tissu.tisslang.analysis.plain import check_settings
 from quanta_tissu.tisslang.analysis.report import Report
 from quanta_tissu.tisslang.analysis.state import Known, Origin, State, join
 from quanta_tissu.tisslang.analysis.uses import check_uses
+from quanta_tissu.tisslang.collecting import uncollected
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Label, in_order
 from quanta_tissu.tisslang.source import Span
 from quanta_tissu.tisslang.syntax import statements as ast
@@ -33,9 +34,10 @@ def check(script: Script, tasks: Iterable[ast.DefineTask] = ()) -> tuple[Diagnos
     if not script.ok:
         return ()
     report = Report()
-    check_settings(script, report)
-    checker = _Checker(report, {**_by_title(tasks), **_by_title(_defined(script, report))})
-    checker.body(script.statements, State())
+    with uncollected():
+        check_settings(script, report)
+        checker = _Checker(report, {**_by_title(tasks), **_by_title(_defined(script, report))})
+        checker.body(script.statements, State())
     return tuple(in_order(report.diagnostics))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from quanta_tissu.tisslang.diagnostics.diagnostic import Edit, Label
@@ -29,7 +30,16 @@ from quanta_tissu.tisslang.syntax.offers import Want, Wanted
 from quanta_tissu.tisslang.syntax.reader import MOST_DEPTH, Reader, Unreadable
 from quanta_tissu.tisslang.syntax.texts import read_heredoc, read_string
 from quanta_tissu.tisslang.syntax.times import parse_time
-from quanta_tissu.tisslang.syntax.tokens import Token, TokenKind
+from quanta_tissu.tisslang.syntax.tokens import (
+    DURATION,
+    HEREDOC,
+    NEWLINE,
+    NUMBER,
+    STRING,
+    SYMBOL,
+    WORD,
+    Token,
+)
 
 _OR, _AND, _NOT, _COMPARE, _TEST, _ADD, _SIGN = range(1, 8)
 
@@ -46,10 +56,10 @@ _MISTAKEN = {"=": "==", "and": "AND", "or": "OR", "contains": "CONTAINS", "match
 _STEPS = frozenset({".", "["})
 
 _VALUES = (
-    TokenKind.STRING,
-    TokenKind.HEREDOC,
-    TokenKind.NUMBER,
-    TokenKind.DURATION,
+    STRING,
+    HEREDOC,
+    NUMBER,
+    DURATION,
 )
 
 
@@ -63,13 +73,19 @@ class ExpressionParser:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._depth = 0
+        self._by_symbol: dict[str, Callable[[], Expression]] = {
+            "-": self._negative,
+            "(": lambda: self._after(self._parenthesis()),
+            "[": lambda: self._after(self._list()),
+            "{": lambda: self._after(self._object()),
+        }
 
     def starts(self) -> bool:
         """Whether an expression may start with the next token."""
         token = self._reader.token
-        if token.kind is TokenKind.WORD:
+        if token.kind is WORD:
             return token.text not in RESERVED or token.text in ("NOT", "FILE", "LAST_RUN", "COST", *CONSTANTS)
-        return token.kind in _VALUES or (token.kind is TokenKind.SYMBOL and token.text in "([-{")
+        return token.kind in _VALUES or (token.kind is SYMBOL and token.text in "([-{")
 
     def expression(self, what: str, least: int = 0) -> Expression:
         """Read an expression whose operators bind at least as strongly as asked.
@@ -108,9 +124,9 @@ class ExpressionParser:
         """The operator that comes next: its name, how strongly it binds, whether NOT is before it."""
         reader = self._reader
         token = reader.token
-        if token.kind is TokenKind.NEWLINE:
+        if token.kind is NEWLINE:
             return None
-        if token.kind is not TokenKind.WORD and token.kind is not TokenKind.SYMBOL:
+        if token.kind is not WORD and token.kind is not SYMBOL:
             reader.offer(Wanted(Want.OPERATOR))
             return None
         if token.text == "NOT":
@@ -140,36 +156,28 @@ class ExpressionParser:
     def _prefix(self, what: str) -> Expression:
         reader = self._reader
         token = reader.token
-        match token.kind:
-            case TokenKind.STRING:
-                return self._after(read_string(reader.take(), reader.diagnostics))
-            case TokenKind.HEREDOC:
-                return self._heredoc(reader.take())
-            case TokenKind.NUMBER:
-                reader.take()
-                return Constant(float(token.text) if "." in token.text else int(token.text), token.span)
-            case TokenKind.DURATION:
-                reader.take()
-                return Duration(parse_time(token.text), token.span)
-            case TokenKind.WORD:
-                return self._word(what)
-            case TokenKind.SYMBOL if token.text == "-":
-                reader.take()
-                operand = self.expression("a number after `-`", _SIGN)
-                return Negative(operand, token.span.to(operand.span))
-            case TokenKind.SYMBOL if token.text == "(":
-                return self._after(self._parenthesis())
-            case TokenKind.SYMBOL if token.text == "[":
-                return self._after(self._list())
-            case TokenKind.SYMBOL if token.text == "{":
-                return self._after(self._object())
+        kind = token.kind
+        if kind is WORD:
+            return self._word(what)
+        if kind is STRING:
+            return self._after(read_string(reader.take(), reader.diagnostics))
+        if kind is NUMBER:
+            reader.take()
+            return Constant(float(token.text) if "." in token.text else int(token.text), token.span)
+        if kind is SYMBOL and (read := self._by_symbol.get(token.text)) is not None:
+            return read()
+        if kind is HEREDOC:
+            return self._heredoc(reader.take())
+        if kind is DURATION:
+            reader.take()
+            return Duration(parse_time(token.text), token.span)
         reader.offer(Wanted(Want.VALUE))
         raise reader.expected(what)
 
     def _word(self, what: str) -> Expression:
         reader = self._reader
         token = reader.token
-        mistaken = token.text == "not" and reader.ahead().kind in (TokenKind.WORD, *_VALUES)
+        mistaken = token.text == "not" and reader.ahead().kind in (WORD, *_VALUES)
         if mistaken:
             self._mistaken(token, "NOT")
         if token.text == "NOT" or mistaken:
@@ -198,7 +206,7 @@ class ExpressionParser:
             if steps > MOST_DEPTH:
                 raise self._too_deep()
             if reader.take().text == ".":
-                if reader.token.kind is not TokenKind.WORD:
+                if reader.token.kind is not WORD:
                     reader.offer(Wanted(Want.FIELD, value))
                     raise reader.expected("the name of a field after `.`")
                 name = reader.take()
@@ -211,6 +219,11 @@ class ExpressionParser:
     def _heredoc(self, opening: Token) -> Text:
         assert opening.body is not None
         return read_heredoc(opening, self._reader.tokens[opening.body], self._reader.diagnostics)
+
+    def _negative(self) -> Negative:
+        sign = self._reader.take()
+        operand = self.expression("a number after `-`", _SIGN)
+        return Negative(operand, sign.span.to(operand.span))
 
     def _parenthesis(self) -> Expression:
         reader = self._reader
@@ -252,12 +265,12 @@ class ExpressionParser:
     def _entry(self) -> Entry:
         reader = self._reader
         key = reader.token
-        if key.kind is TokenKind.STRING:
+        if key.kind is STRING:
             plain = read_string(reader.take(), reader.diagnostics).plain
             if plain is None:
                 reader.say("E005", "a key cannot have holes", key.span, help="write the key as it is")
             name = plain or ""
-        elif key.kind is TokenKind.WORD:
+        elif key.kind is WORD:
             name = reader.take().text
         else:
             raise reader.expected("a key or `}`")

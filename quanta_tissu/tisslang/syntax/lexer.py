@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from quanta_tissu.tisslang.diagnostics.diagnostic import Diagnostic, Edit, Label
 from quanta_tissu.tisslang.source import SourceFile, Span
-from quanta_tissu.tisslang.syntax.tokens import Token, TokenKind
+from quanta_tissu.tisslang.syntax.tokens import (
+    END,
+    HEREDOC,
+    NEWLINE,
+    NUMBER,
+    SYMBOL,
+    UNKNOWN,
+    WORD,
+    Token,
+    TokenKind,
+)
 
 _TOKEN = re.compile(
     r"""
@@ -31,10 +41,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_KINDS = [TokenKind.UNKNOWN, *(TokenKind["STRING" if name == "OPEN" else name] for name in _TOKEN.groupindex)]
+_KINDS = [UNKNOWN, *(TokenKind["STRING" if name == "OPEN" else name] for name in _TOKEN.groupindex)]
 """Of the groups of the expression, by number; OPEN is a string that is never closed."""
 
-_PLAIN = frozenset({TokenKind.SPACE, TokenKind.WORD, TokenKind.SYMBOL, TokenKind.COMMENT, TokenKind.NUMBER})
+_PLAIN = frozenset({TokenKind.SPACE, WORD, SYMBOL, TokenKind.COMMENT, NUMBER})
 """Kinds with which nothing is to be done."""
 
 _HEREDOC = re.compile(r"<<(-?)('?)(\w+)'?")
@@ -75,13 +85,13 @@ def lex(source: SourceFile) -> Lexed:
             at += len(piece)
             if kind in _PLAIN:
                 continue
-            if kind is TokenKind.NEWLINE:
+            if kind is NEWLINE:
                 if asked:
                     break
-            elif kind is TokenKind.HEREDOC:
+            elif kind is HEREDOC:
                 heredocs.append(len(tokens) - 1)
                 asked.append(tokens[-1])
-            elif kind is TokenKind.UNKNOWN:
+            elif kind is UNKNOWN:
                 diagnostics.append(_unknown(piece, tokens[-1].start))
             elif found.lastgroup == "OPEN":
                 tokens[-1].text = piece.rstrip()
@@ -90,13 +100,13 @@ def lex(source: SourceFile) -> Lexed:
                 break
         else:
             break
-        if tokens[-1].kind is TokenKind.NEWLINE:
+        if tokens[-1].kind is NEWLINE:
             for opening in asked:
                 at = _heredoc(source, opening, at, tokens, diagnostics)
             asked.clear()
     for opening in asked:  # the script ends on the line that asks for them
         at = _heredoc(source, opening, at, tokens, diagnostics)
-    tokens.append(Token(TokenKind.END, "", at))
+    tokens.append(Token(END, "", at))
     return Lexed(tokens, diagnostics, heredocs)
 
 

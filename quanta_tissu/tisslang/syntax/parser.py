@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
+from quanta_tissu.tisslang.collecting import uncollected
 from quanta_tissu.tisslang.diagnostics.diagnostic import Edit, Label, in_order
 from quanta_tissu.tisslang.source import SourceFile, Span
 from quanta_tissu.tisslang.syntax.commands import RESERVED
@@ -35,8 +36,21 @@ from quanta_tissu.tisslang.syntax.shapes import (
 )
 from quanta_tissu.tisslang.syntax.statements import Body, Directive, Name, Statement
 from quanta_tissu.tisslang.syntax.texts import read_string
-from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
+from quanta_tissu.tisslang.syntax.tokens import (
+    DIRECTIVE,
+    END,
+    NEWLINE,
+    STRING,
+    SYMBOL,
+    TRIVIA,
+    UNKNOWN,
+    WORD,
+    Token,
+    TokenKind,
+)
 from quanta_tissu.tisslang.syntax.tree import Node, NodeKind, Script
+
+_STATEMENT, _BLOCK = NodeKind.STATEMENT, NodeKind.BLOCK  # as for kinds of tokens
 
 _BRACES = {"{": 1, "}": -1}
 
@@ -53,10 +67,11 @@ def parse(source: SourceFile) -> Script:
     Returns:
         What was read, and what is wrong; whatever the text is, nothing is raised.
     """
-    script = _Parser(source, guess=False).script()
-    if any(one.code in ("E006", "E007") for one in script.diagnostics):
-        return _Parser(source, guess=True).script()
-    return script
+    with uncollected():
+        script = _Parser(source, guess=False).script()
+        if any(one.code in ("E006", "E007") for one in script.diagnostics):
+            return _Parser(source, guess=True).script()
+        return script
 
 
 def offers(text: str) -> list[Offer]:
@@ -122,12 +137,12 @@ class _Parser:
         while True:
             reader.skip_lines()
             token = reader.token
-            if token.kind is TokenKind.END:
+            if token.kind is END:
                 reader.offer_statement(inside)
                 return tuple(found)
             if self._guess and self._block_seems_over(token):
                 return tuple(found)
-            if token.kind is TokenKind.SYMBOL and token.text == "}":
+            if token.kind is SYMBOL and token.text == "}":
                 if self._open:
                     return tuple(found)
                 reader.say("E007", "`}` closes nothing", token.span, help="remove it, or open its block before")
@@ -153,20 +168,22 @@ class _Parser:
     def _statement(self, inside: Inside, before: Node | None) -> Node:
         """Read a statement, which comes after another of the same block."""
         reader = self._reader
-        node = Node(NodeKind.STATEMENT, reader.number, reader.number)
+        number = reader.number
+        node = Node(_STATEMENT, number, number)
         first = reader.token
         spec = None
         try:
-            if first.kind is TokenKind.DIRECTIVE:
+            if first.kind is DIRECTIVE:
                 node.statement = self._directive()
                 self._end_of_statement("the directive", node, inside)
             else:
                 unread = before is not None and before.statement is None
-                spec = take_command(reader, clause_expected=unread or reader.number == self._unclosed_at)
+                spec = take_command(reader, clause_expected=unread or number == self._unclosed_at)
                 if inside not in spec.where:
                     check_place(reader, spec, first, inside, [one.owner for one in self._open])
                 node.statement = self._read_command(spec, node, inside)
-                self._end_of_statement(f"`{spec.keyword}`", node, inside)
+                if reader.token.kind is not NEWLINE:
+                    self._end_of_statement(f"`{spec.keyword}`", node, inside)
         except Unreadable:
             self._expressions.reset()
             self._recover(node, spec, inside)
@@ -191,7 +208,7 @@ class _Parser:
         token = reader.take()
         name = Name(token.text[1:], token.span)
         value: Expression | Name | None = None
-        if reader.token.kind is TokenKind.WORD and reader.ahead().kind in (TokenKind.NEWLINE, TokenKind.END):
+        if reader.token.kind is WORD and reader.ahead().kind in (NEWLINE, END):
             if self._expressions.starts() and reader.token.text in ("true", "false", "null"):
                 value = self._expressions.expression("a value")
             else:
@@ -208,7 +225,7 @@ class _Parser:
         reader = self._reader
         if reader.number == self._unclosed_at or reader.at_line_end() or reader.is_sign("}"):
             return
-        if reader.token.kind is TokenKind.UNKNOWN:  # the lexer has said so
+        if reader.token.kind is UNKNOWN:  # the lexer has said so
             self._recover(node, None, inside)
             return
         reader.say(
@@ -222,7 +239,7 @@ class _Parser:
     def _recover(self, node: Node, spec: Command | None, inside: Inside) -> None:
         """Go on after a statement that cannot be read: at its block, if it opens one, else at the next line."""
         reader = self._reader
-        if reader.number > node.first and reader.previous.kind is TokenKind.NEWLINE and reader.starts_command():
+        if reader.number > node.first and reader.previous.kind is NEWLINE and reader.starts_command():
             return  # an expression that went on beyond its line has run into the next statement
         opens = False
         start = node.children[-1].end if node.children else node.first
@@ -244,7 +261,7 @@ class _Parser:
             self._reader.skip_rest_of_line()
 
     def _ends_line(self) -> bool:
-        return self._reader.ahead().kind in (TokenKind.NEWLINE, TokenKind.END)
+        return self._reader.ahead().kind in (NEWLINE, END)
 
     # --- the parts of a command ----------------------------------------------------------------------------------
 
@@ -305,7 +322,7 @@ class _Parser:
             case Word(text=text, next_line=next_line):
                 count = reader.beyond_lines() if next_line else 0
                 if (token := reader.ahead(count)).text != text:
-                    if token.kind is TokenKind.END:
+                    if token.kind is END:
                         reader.offer(parts[0], count)
                     return False
                 second = parts[1] if len(parts) > 1 else None
@@ -315,7 +332,7 @@ class _Parser:
             case Sign(text=text):
                 return reader.is_sign(text)
             case Title():
-                return reader.token.kind is TokenKind.STRING
+                return reader.token.kind is STRING
             case _:
                 reader.offer(Wanted(Want.VALUE))
                 return self._expressions.starts() and not reader.is_sign("{")
@@ -326,7 +343,7 @@ class _Parser:
             reader.skip_lines()
         if not reader.is_word(text):
             token = reader.token
-            if token.kind is TokenKind.WORD and token.text.upper() == text:
+            if token.kind is WORD and token.text.upper() == text:
                 reader.say(
                     "E008",
                     f"expected `{text}`, but found `{token.text}`",
@@ -342,7 +359,7 @@ class _Parser:
     def _name(self, part: NameOf) -> Name:
         reader = self._reader
         token = reader.token
-        if token.kind is not TokenKind.WORD:
+        if token.kind is not WORD:
             reader.offer(part)
             raise reader.expected(part.what)
         if token.text in RESERVED and token.text not in part.among:
@@ -358,7 +375,7 @@ class _Parser:
 
     def _title(self, what: str, owner: Token) -> Text:
         reader = self._reader
-        if reader.token.kind is not TokenKind.STRING:
+        if reader.token.kind is not STRING:
             reader.offer(Wanted(Want.TITLE, owner.text))
             raise reader.expected(f'{what} in quotes: `"..."`')
         return read_string(reader.take(), reader.diagnostics)
@@ -390,14 +407,14 @@ class _Parser:
             self._no_brace(owner)
         else:
             reader.skip_lines()
-        node = Node(NodeKind.BLOCK, reader.number, reader.number)
+        node = Node(_BLOCK, reader.number, reader.number)
         parent.children.append(node)
         brace = reader.take() if reader.is_sign("{") else owner
         if len(self._open) >= MOST_DEPTH:
             reader.say(
                 "E019", f"blocks more than {MOST_DEPTH} deep", brace.span, help="take parts out: DEFINE_TASK"
             )
-            while reader.token.kind is not TokenKind.END:
+            while reader.token.kind is not END:
                 reader.take()
             node.end = reader.end_number
             raise Unreadable
@@ -433,11 +450,7 @@ class _Parser:
         reader = self._reader
         self._unclosed_at = reader.number
         end = reader.previous.end
-        others = (
-            ()
-            if reader.token.kind is TokenKind.END
-            else (Label(reader.token.span, "it seems to end before this"),)
-        )
+        others = () if reader.token.kind is END else (Label(reader.token.span, "it seems to end before this"),)
         reader.say(
             "E006",
             f"the block of `{owner.text}` is never closed",
@@ -450,4 +463,4 @@ class _Parser:
 
 
 def _only_line_end(tokens: list[Token]) -> bool:
-    return all(token.kind in TRIVIA or token.kind is TokenKind.NEWLINE for token in tokens)
+    return all(token.kind in TRIVIA or token.kind is NEWLINE for token in tokens)

@@ -8,7 +8,7 @@ from quanta_tissu.tisslang.syntax.commands import BY_KEYWORD
 from quanta_tissu.tisslang.syntax.lexer import lex
 from quanta_tissu.tisslang.syntax.offers import Offer
 from quanta_tissu.tisslang.syntax.shapes import Inside
-from quanta_tissu.tisslang.syntax.tokens import TRIVIA, Token, TokenKind
+from quanta_tissu.tisslang.syntax.tokens import END, NEWLINE, TRIVIA, UNKNOWN, WORD, Token, TokenKind
 
 MOST_DEPTH = 100
 """Blocks or expressions in each other at most: deeper than people write, and no danger for what walks the tree."""
@@ -71,7 +71,7 @@ class Reader:
     def take(self) -> Token:
         """Take the next one; the END stays."""
         token = self.token
-        if token.kind is not TokenKind.END:
+        if token.kind is not END:
             self._at += 1
             self.token = self._meaning[self._at]
         return token
@@ -82,15 +82,15 @@ class Reader:
 
     def at_line_end(self) -> bool:
         """Whether nothing follows on this line."""
-        return self.token.kind in (TokenKind.NEWLINE, TokenKind.END)
+        return self.token.kind in (NEWLINE, END)
 
     def is_word(self, text: str) -> bool:
         """Whether the next one is a certain word."""
-        return self.token.kind is TokenKind.WORD and self.token.text == text
+        return self.token.kind is WORD and self.token.text == text
 
     def starts_command(self) -> bool:
         """Whether the next one is the first word of a command."""
-        return self.token.kind is TokenKind.WORD and self.token.text in BY_KEYWORD
+        return self.token.kind is WORD and self.token.text in BY_KEYWORD
 
     def is_sign(self, text: str) -> bool:
         """Whether the next one is a certain symbol; nothing but a symbol has its text."""
@@ -103,25 +103,25 @@ class Reader:
 
     def offer(self, what: Offer, ahead: int = 0) -> None:
         """Note what may come here or some tokens ahead, if the script ends there and nothing must come before."""
-        if self.ahead(ahead).kind is TokenKind.END and not self._settled:
+        if self.ahead(ahead).kind is END and not self._settled:
             self.offers.append(what)
 
     def offer_statement(self, inside: Inside) -> None:
         """Note that a statement may start here, if the script ends here, and in a line or block that is new."""
-        if self.previous.kind is TokenKind.NEWLINE or self.previous.text == "{" or not self._at:
+        if self.previous.kind is NEWLINE or self.previous.text == "{" or not self._at:
             self.offer(inside)
         self._settled = True
 
     def skip_lines(self) -> None:
         """Go over ends of lines."""
-        while self.token.kind is TokenKind.NEWLINE:
+        while self.token.kind is NEWLINE:
             self._at += 1
             self.token = self._meaning[self._at]
 
     def beyond_lines(self) -> int:
         """How many tokens ahead the first one is that does not end a line."""
         count = 0
-        while self.ahead(count).kind is TokenKind.NEWLINE:
+        while self.ahead(count).kind is NEWLINE:
             count += 1
         return count
 
@@ -163,9 +163,9 @@ class Reader:
         self, what: str, *, others: tuple[Label, ...] = (), help: str | None = None, edits: tuple[Edit, ...] = ()
     ) -> Unreadable:
         """Note that something else should stand here."""
-        if self.token.kind is TokenKind.UNKNOWN:
+        if self.token.kind is UNKNOWN:
             return Unreadable()  # the lexer has said so
-        if self.token.kind is TokenKind.END:
+        if self.token.kind is END:
             self._settled = True
         found = "the line ends" if self.at_line_end() else f"found `{self.token.text.strip()}`"
         self.say("E008", f"expected {what}, but {found}", self.here(), others=others, help=help, edits=edits)

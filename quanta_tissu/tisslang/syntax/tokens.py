@@ -33,6 +33,19 @@ class TokenKind(Enum):
     END = "end of file"
 
 
+# Python 3.11 looks a member of an enumeration up several times slower than a name of a module, and the lexer and
+# the parser ask for these at every token.
+DIRECTIVE: Final = TokenKind.DIRECTIVE
+DURATION: Final = TokenKind.DURATION
+END: Final = TokenKind.END
+HEREDOC: Final = TokenKind.HEREDOC
+NEWLINE: Final = TokenKind.NEWLINE
+NUMBER: Final = TokenKind.NUMBER
+STRING: Final = TokenKind.STRING
+SYMBOL: Final = TokenKind.SYMBOL
+UNKNOWN: Final = TokenKind.UNKNOWN
+WORD: Final = TokenKind.WORD
+
 TRIVIA: Final = frozenset({TokenKind.BYTE_ORDER_MARK, TokenKind.SPACE, TokenKind.COMMENT})
 """What has no meaning; the end of a line has one."""
 
