@@ -220,7 +220,8 @@ class Conductor:
         args = self._journal.redactor.value(plain(effect.action.args()))
         digest = digest_of({"op": effect.action.op, "args": args})
         if self._again is not None and (effect.key + "/").startswith(self._again + "/"):
-            record = self._journal.append("divergence", at=effect.key, line=effect.site.line, again=True)
+            record = self._journal.append("divergence", at=effect.key, line=effect.site.line, again=self._again)
+            self._recorded.redo(self._again, record.seq)
             way.epoch, self._again = record.seq, None
         earlier = self._recorded.effect(effect.key, digest, way.epoch)
         if earlier is not None and earlier.intent["digest"] != digest:
@@ -238,12 +239,12 @@ class Conductor:
             if self._performer is None or not isinstance(effect.action, Begin | Commit | Discard):
                 self._watcher.end(effect, outcome, True)
             return outcome
-        if self._performer is None:
-            raise Diverged(effect, None)
         if way.cancelled.is_set() or any(
             self._recorded.noticed("decision", f"{fork}.cancel", way.epoch) for fork in way.forks
         ):
             raise Cancelled
+        if self._performer is None:
+            raise Diverged(effect, None)
         if earlier is not None:
             decided = self._in_doubt(effect, earlier)
             if decided is not None:

@@ -60,7 +60,8 @@ class Recorded:
     def __init__(self, journal: Journal) -> None:
         self._effects: dict[str, list[Earlier]] = {}
         self._noticed: dict[tuple[str, str], int] = {}
-        self._answers: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._answers: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
+        self._redone: list[tuple[str, int]] = []
         by_seq: dict[int, Earlier] = {}
         for record in journal.records:
             match record.kind:
@@ -78,7 +79,9 @@ class Recorded:
                         begun.result = fields
                 case "approval.answer":
                     fields = journal.expanded(record)
-                    self._answers[fields["key"], fields["digest"]] = fields
+                    self._answers[fields["key"], fields["digest"]] = record.seq, fields
+                case "divergence" if "again" in record.fields or "again_blob" in record.fields:
+                    self.redo(journal.expanded(record)["again"], record.seq)
                 case _ if not record.fields.keys().isdisjoint(("key", "key_blob")):
                     self._noticed[record.kind, journal.expanded(record)["key"]] = record.fields.get("epoch", 0)
 
@@ -90,8 +93,26 @@ class Recorded:
         last = found[-1]
         if last.epoch >= epoch:
             return last
-        lasting = [one for one in found if one.intent["cls"] in _LASTING and one.intent["digest"] == digest]
-        return lasting[-1] if lasting and lasting[-1].result is not None else None
+        since = self._since(key)
+        return next(
+            (
+                one
+                for one in reversed(found)
+                if one.intent["cls"] in _LASTING
+                and one.intent["digest"] == digest
+                and one.result is not None
+                and one.result["status"] == "ok"
+                and one.seq > since
+            ),
+            None,
+        )
+
+    def redo(self, path: str, seq: int) -> None:
+        """Statements are done again: inside of them nothing that was recorded before counts, answers neither."""
+        self._redone.append((path, seq))
+
+    def _since(self, key: str) -> int:
+        return max((seq for path, seq in self._redone if f"{key}/".startswith(f"{path}/")), default=-1)
 
     def noticed(self, kind: str, key: str, epoch: int) -> bool:
         """Whether a notice is there already."""
@@ -99,7 +120,8 @@ class Recorded:
 
     def answer(self, key: str, digest: str) -> Mapping[str, Any] | None:
         """What a person has said about the very same thing."""
-        return self._answers.get((key, digest))
+        seq, answer = self._answers.get((key, digest), (-1, None))
+        return answer if seq > self._since(key) else None
 
     def times(self, key: str) -> int:
         """How often an effect was begun."""
