@@ -367,6 +367,12 @@ class TestSchema:
         with pytest.raises(InvalidDocumentError, match="day"):
             events.insert({"day": "2026-01-01"})
 
+    def test_nothing_is_fetched_for_a_schema(self, db, tmp_path):
+        (tmp_path / "other.json").write_text('{"type": "object"}')
+        for address in (f"file://{tmp_path}/other.json", "http://127.0.0.1:9/other.json"):
+            with pytest.raises(DatabaseError, match="not within the schema"):
+                db.create_collection("events", schema={"$ref": address})
+
     def test_what_is_no_schema_is_refused(self, db):
         with pytest.raises(DatabaseError, match="no JSON Schema"):
             db.create_collection("people", schema={"type": "nonsense"})
