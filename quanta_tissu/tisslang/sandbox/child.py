@@ -4,6 +4,7 @@ It runs as `python -I -S`, gets its orders as JSON through one descriptor and sa
 another: nothing of the engine's memory, descriptors or environment is in it. Orders come from the engine alone, so
 they are trusted. What it says, a line of JSON each:
 
+    {"session": 4711}                    where the command is to be found
     {"ready": true}                      the sandbox stands, and the command begins
     {"error": "..."}                     it does not; nothing was run
     {"exit": 3, "ended_by": null}        the command is over, and none of its processes is left
@@ -93,6 +94,7 @@ class _Helper:
             os.close(begins)
             self._become_command(tells, readable)
         os.close(tells)
+        self.say(session=worker)
         for number in (0, 1, 2):  # the command's, not the helper's: their end is its end
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         said = b""
@@ -152,6 +154,7 @@ class _Helper:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
+            system_calls.process_control(_PARENT_DEATH, signal.SIGKILL)
             os.chdir(self._root)
             environment: dict[str, str] = self._orders["environment"]
             command: str = self._orders["command"]
@@ -215,7 +218,9 @@ class _Helper:
         for path, text in files.items():
             kept.append(_filled(text.encode()))
             options = ["--perms", "0644", "--ro-bind-data", str(kept[-1]), path, *options]  # before / is read-only
-        kept.append(_filled(seccomp.filter_program(network=self._orders["network"], unix=True)))
+        kept.append(
+            _filled(seccomp.filter_program(network=self._orders["network"], unix=not self._orders["network"]))
+        )
         options += ["--seccomp", str(kept[-1])]
         for descriptor in kept:
             os.set_inheritable(descriptor, True)

@@ -32,13 +32,8 @@ def usage(processes: list[int]) -> tuple[int, int]:
     """
     threads = memory = 0
     for process in processes:
-        try:
-            with open(f"/proc/{process}/stat", "rb") as file:
-                # The name in parentheses may hold anything: fields are counted from behind it (proc(5), 20, 24).
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if fields[0] != b"Z":  # what nobody has waited for yet uses nothing
+        fields = _status(process)
+        if fields and fields[0] != b"Z":  # what nobody has waited for yet uses nothing
             threads += int(fields[17])
             memory += int(fields[21]) * _PAGE
     return threads, memory
@@ -84,6 +79,57 @@ def end_all(patience: float = 10.0) -> bool:
             return True
         time.sleep(0.001)
     return False
+
+
+def end_orphans(pipes: list[int], session: int | None, patience: float = 10.0) -> None:
+    """End what a helper that was killed has left: who may write into its pipes, and who is in its session.
+
+    Args:
+        pipes: Their numbers (st_ino).
+        session: The session of the command; None: it is not known.
+        patience: Seconds until this gives up.
+    """
+    names = {f"pipe:[{number}]" for number in pipes}
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        found = [
+            one for one in _running() if (session is not None and _session(one) == session) or _writes(one, names)
+        ]
+        if not found:
+            return
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in found:
+                _signal(process, number)
+        time.sleep(0.001)
+
+
+def _running() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+
+
+def _session(process: int) -> int | None:
+    fields = _status(process)
+    return int(fields[3]) if fields and fields[0] != b"Z" else None
+
+
+def _writes(process: int, names: set[str]) -> bool:
+    """Whether a process holds the end of one of these pipes into which is written."""
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{process}/fd"):
+            link = f"/proc/{process}/fd/{number}"
+            with contextlib.suppress(OSError):
+                if os.readlink(link) in names and os.lstat(link).st_mode & 0o200:
+                    return True
+    return False
+
+
+def _status(process: int) -> list[bytes]:
+    """Fields of /proc/…/stat from the third on: the second, in parentheses, may hold anything (proc(5))."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _reap() -> bool:

@@ -7,6 +7,7 @@ wrong around it is a `SandboxError`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from quanta_tissu.errors import SandboxError
-from quanta_tissu.tisslang.sandbox import identity, layout
+from quanta_tissu.tisslang.sandbox import identity, layout, process_tree
 from quanta_tissu.tisslang.sandbox.bubblewrap import HOME
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 from quanta_tissu.tisslang.sandbox.probe import require
@@ -164,6 +165,7 @@ class _Command:
         """Run it to its end."""
         began = time.monotonic()
         helper, said = self._start()
+        outputs = [os.fstat(pipe.fileno()).st_ino for pipe in (helper.stdout, helper.stderr) if pipe is not None]
         readers = [
             threading.Thread(target=self._read, args=(stream, pipe), daemon=True)
             for stream, pipe in (("stdout", helper.stdout), ("stderr", helper.stderr))
@@ -179,7 +181,10 @@ class _Command:
             raise
         finally:
             helper.wait()
-            for thread in (*readers, listener):
+            listener.join()
+            if helper.returncode < 0:  # it was killed, and could end nothing
+                process_tree.end_orphans(outputs, _session(report))
+            for thread in readers:
                 thread.join()
         if self._failed is not None:
             raise self._failed
@@ -189,7 +194,7 @@ class _Command:
         """Start the helper, and give it its orders."""
         orders_from, orders_to = os.pipe()
         said_from, said_to = os.pipe()
-        try:
+        with open(said_from, "rb") as said, open(orders_to, "wb") as told:
             try:
                 helper = subprocess.Popen(
                     [sys.executable, "-I", "-S", "-c", _START, str(orders_from), str(said_to)],
@@ -201,15 +206,15 @@ class _Command:
                     env={"PATH": layout.PATH, "LANG": "C.UTF-8"},
                     start_new_session=True,
                 )
+            except OSError as error:
+                raise SandboxError(f"the helper of the sandbox could not be started: {error.strerror}") from None
             finally:
                 os.close(orders_from)
                 os.close(said_to)
-            with open(orders_to, "wb") as file:
-                file.write(json.dumps(self._orders).encode())
-        except OSError as error:
-            os.close(said_from)
-            raise SandboxError(f"the helper of the sandbox could not be started: {error.strerror}") from None
-        return helper, said_from
+            with contextlib.suppress(BrokenPipeError):  # it died: that is seen when it is waited for
+                told.write(json.dumps(self._orders).encode())
+                told.flush()
+            return helper, os.dup(said.fileno())
 
     def _read(self, stream: Stream, pipe: IO[bytes]) -> None:
         with pipe:
@@ -292,6 +297,12 @@ class _Output:
         """What is kept, with a line in between that says how much is left out."""
         gap = f"\n… {self._left_out:,} bytes are left out …\n".encode() if self._left_out else b""
         return bytes(self._head) + gap + bytes(self._tail)
+
+
+def _session(report: list[bytes]) -> int | None:
+    """The session in which the command is, if the helper came to say so."""
+    said = [json.loads(line) for line in b"".join(report).splitlines()]
+    return next((one["session"] for one in said if "session" in one), None)
 
 
 def _listen(descriptor: int, report: list[bytes]) -> None:
