@@ -96,10 +96,8 @@ def _check(locked: Capabilities, now: Capabilities, path: Path) -> None:
 def _show(one: Change, colour: str) -> None:
     if one.before:
         click.echo(click.style(f"- {one.name} = {one.before}", fg="green"))
-    if one.before or one.sites:
+    if one.now:
         click.echo(click.style(f"+ {one.name} = {one.now}", fg=colour))
-    else:
-        click.echo(click.style(f"- {one.name} = {one.now}", fg=colour))
     for site in one.sites:
         said = " ".join(site.text.split())
         click.echo(f"    {site.source.name}:{site.line}  {said[:90]}")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from quanta_tissu.cli.app import run as tissu
+
+SCRIPT = """TASK "Publish <now> & \\"then\\"" {
+    SETUP { MKDIR "out" }
+    PARALLEL {
+        STEP "Left" { RUN "make \\"left\\"" }
+        STEP "Right" { PROMPT_AGENT "a colour" INTO colour }
+    }
+    RETRY MAX 3 { RUN "test" } FIX_WITH PROMPT_AGENT "mend {{failure}}"
+    CHOOSE "Is it <good>?" {
+        OPTION "Yes" { WRITE "yes.txt" "yes" }
+        OPTION "No" { PAUSE }
+    }
+    IF FILE "x" EXISTS { LOG 1 } ELSE IF FILE "y" EXISTS { DELETE "y" }
+    FOR name IN ["a"] { READ name AS text }
+    TRY { QUERY_DB "SELECT a FROM b" INTO rows } CATCH { APPEND "log" "no" } FINALLY { DELETE "tmp" }
+    CALL "again"(1)
+}
+DEFINE_TASK "again"(n) {
+    STEP "On a copy" {
+        @sandbox txn
+        WRITE "n" n
+    }
+    IF n == 2 { CALL "again"(n) }
+}
+"""
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.tiss").write_text(SCRIPT)
+
+    def draw(form):
+        assert tissu(["lang", "graph", "plan.tiss", "--format", form]) == 0
+        return capsys.readouterr().out
+
+    return draw
+
+
+def test_a_picture_has_steps_ways_models_and_people(drawn):
+    svg = drawn("svg")
+    tree = ElementTree.fromstring(svg)
+    texts = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == 'Publish <now> & "then"'
+    for one in (
+        "Setup",
+        "Left",
+        "Right",
+        "MODEL",
+        "PERSON",
+        "PARALLEL",
+        "On a copy  (on a copy)",
+        "“again” again",
+    ):
+        assert one in texts
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_branches_stand_side_by_side_and_inside_the_picture(drawn):
+    tree = ElementTree.fromstring(drawn("svg"))
+    width, height = float(tree.get("width")), float(tree.get("height"))
+    rects = [
+        tuple(float(one.get(name, "0")) for name in ("x", "y", "width", "height"))
+        for one in tree.iter("{http://www.w3.org/2000/svg}rect")
+    ]
+    assert all(x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1 for x, y, w, h in rects)
+    at = {
+        one.text: (float(one.get("x")), float(one.get("y")))
+        for one in tree.iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert at["Left"][1] == at["Right"][1]
+    assert at["Left"][0] < at["Right"][0]
+    assert at["Setup"][1] < at["Left"][1]
+
+
+def test_mermaid_has_an_edge_for_each_way(drawn):
+    text = drawn("mermaid")
+    assert text.startswith("flowchart TD\n")
+    lines = [line.split()[0] for line in text.splitlines()]
+    assert lines.count("subgraph") == lines.count("end") > 4
+    assert '|"“Yes”"|' in text
+    nodes = {line.split("[")[0].split("(")[0].strip() for line in text.splitlines() if "[" in line}
+    for line in text.splitlines():
+        if "-->" in line:
+            left, right = line.split("-->")
+            assert left.strip() in nodes
+            assert right.split("|")[-1].strip() in nodes | {"finish"}
+
+
+def test_dot_is_balanced_and_quoted(drawn):
+    text = drawn("dot")
+    assert text.startswith("digraph script {\n")
+    assert text.rstrip().endswith("}")
+    assert 'label="Publish <now> & \\"then\\""' in text
+    assert "n1 -> " in text
+
+
+def test_a_picture_goes_to_a_file(drawn, tmp_path):
+    assert tissu(["lang", "graph", "plan.tiss", "-o", "plan.svg"]) == 0
+    assert (tmp_path / "plan.svg").read_text() == drawn("svg")
