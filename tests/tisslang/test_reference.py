@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
+from quanta_tissu import tissdb
+from quanta_tissu.cli.app import run as tissu
 from quanta_tissu.tisslang.analysis.checker import check
 from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES
 from quanta_tissu.tisslang.diagnostics.diagnostic import Severity
@@ -66,6 +69,40 @@ def test_snippets_run_on_their_own(snippet: Snippet, tmp_path):
     if snippet.logs is not None:
         assert watcher.logged == snippet.logs
     assert {name: files.get(name) for name in snippet.after} == snippet.after
+
+
+@pytest.mark.slow
+@EACH
+def test_snippets_run_for_real(snippet: Snippet, tmp_path, monkeypatch, capsys):
+    """As a reader runs them: `tissu run`, in the best sandbox of the machine, with real files and commands."""
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name, text in snippet.files.items():
+        (project / name).write_text(text)
+    (project / "plan.tiss").write_text(snippet.text)
+    (tmp_path / "answers.yaml").write_text(yaml.safe_dump(snippet.model or ["an answer"]))
+    with tissdb.open(tmp_path / "notes.db") as database:
+        for name, documents in snippet.database.items():
+            for document in documents:
+                database[name].insert(document)
+    options = [
+        "--model",
+        f"mock:{tmp_path}/answers.yaml",
+        "--database",
+        f"{tmp_path}/notes.db",
+        "--unattended",
+        "wait",
+    ]
+    code = tissu(["run", "plan.tiss", *options, *(part for one in snippet.people for part in ("--answer", one))])
+    said = capsys.readouterr()
+    assert code == {"done": 0, "failed": 1, "paused": 75}[snippet.ends], said.err
+    if snippet.logs is not None:
+        assert said.out.splitlines() == snippet.logs
+    for name, text in snippet.after.items():
+        path = project / name
+        assert (path.read_text() if path.exists() else None) == text
 
 
 class TestMistakes:

@@ -445,7 +445,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "other. `@on_error collect` lets all of them come to their ends.",
         'PARALLEL {\n    STEP "Left" {\n        RUN "sleep 60"\n    }\n'
         '    STEP "Right" {\n        ASSERT 1 == 2\n    }\n}',
-        'PARALLEL {\n    STEP "Left" {\n        RUN "sleep 60"\n    }\n'
+        'PARALLEL {\n    STEP "Left" {\n        RUN "sleep 1"\n    }\n'
         '    STEP "Right" {\n        ASSERT 1 == 1\n    }\n}',
     ),
     Mistake(
