@@ -73,7 +73,7 @@ def records(folder, kind):
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.reuse, Phase.generate)
+    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.reuse, Phase.generate)
 )
 @given(scripts(), st.integers(0, 1000))
 def test_a_replay_of_any_run_is_the_run(text, seed):

@@ -44,7 +44,7 @@ def often(text):
 
 
 @settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.reuse, Phase.generate),  # such scripts shrink for minutes
