@@ -27,7 +27,7 @@ class AtTerminal:
         """The answer that is typed in."""
         click.echo(err=True)
         click.echo(click.style(f"? {question.title}", fg="yellow", bold=True), err=True)
-        for line in question.shown.splitlines():
+        for line in question.shown.splitlines() if question.shown != question.title else ():
             click.echo(f"  │ {_visible(line)}", err=True)
         for number, option in enumerate(question.options, 1):
             click.echo(f"  {number}  {_visible(option)}", err=True)
