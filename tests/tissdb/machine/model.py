@@ -188,8 +188,20 @@ class Model:
         held = self.made(collection)
         self.expire(collection, moment)
         written = []
-        for _, value, _, _ in news:
-            self._check_value(held, value)
+        refused: set[type[DatabaseError]] = set()
+        for (
+            _,
+            value,
+            vectors,
+            _,
+        ) in news:  # each by itself, and before what is there: of several reasons any will do
+            for check, given in ((self._check_value, value), (self._checked_vectors, vectors or {})):
+                try:
+                    check(held, given)
+                except RefusedError as error:
+                    refused.update(error.kinds)
+        if refused:
+            raise RefusedError(*refused)
         for id, value, _, expires in news:
             revision = self.note("insert", collection, id)
             if expires is None and "ttl" in held.settings:

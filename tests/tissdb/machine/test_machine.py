@@ -42,6 +42,6 @@ def _one_fewer(*arguments):
 )
 def test_what_is_wrong_is_noticed(monkeypatch, where, name, wrong):
     monkeypatch.setattr(importlib.import_module(where) if isinstance(where, str) else where, name, wrong)
-    without_shrinking = settings(profile(60, 40), phases=[Phase.generate])
+    without_shrinking = settings(profile(240, 40), phases=[Phase.generate])
     with pytest.raises((AssertionError, DatabaseError, ExceptionGroup)):
         run_state_machine_as_test(seed(1)(machine("memory", "")), settings=without_shrinking)
