@@ -100,17 +100,14 @@ class Approvals:
         return answer
 
 
-def described(effect: Effect) -> str:
+def described(effect: Effect, facts: Mapping[str, Any]) -> str:
     """An effect as a person reads it who has to allow it."""
     action = effect.action
     if isinstance(action, RunCommand):
         shown = as_shown(
             as_text(action.command), [(name, as_text(value)) for name, value in action.variables.items()]
         )
-        more = [f"network: {'yes' if action.network else 'no'}"]
-        if action.sandbox is not None:
-            more.append(f"sandbox: {action.sandbox}")
-        return f"{shown}\n({', '.join(more)})"
+        return f"{shown}\n(sandbox: {facts['sandbox']}, network: {'yes' if facts['network'] else 'no'})"
     return f"{action.op} {json.dumps(plain(action.args()), ensure_ascii=False, indent=2)}"
 
 

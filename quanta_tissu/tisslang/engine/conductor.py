@@ -231,6 +231,9 @@ class Conductor:
             way.epoch = max(way.epoch, earlier.epoch if earlier.intent["cls"] not in ("MODEL", "HUMAN") else 0)
             if isinstance(effect.action, Begin) and self._lost(effect, way):
                 earlier = None
+        if effect.action.cls is EffectClass.MODEL:
+            for reserved in self._recorded.lost(effect.key):  # each may have been asked, and is paid for
+                settle(effect.budgets, Usage(), reserved)
         if earlier is not None and earlier.result is not None:
             if earlier.result["status"] == "cancelled":
                 raise Cancelled
@@ -282,9 +285,6 @@ class Conductor:
 
     def _in_doubt(self, effect: Effect, earlier: Earlier) -> Outcome | None:
         """What is to be taken for the outcome of an effect that nobody knows of; None: it is done again."""
-        reserved = earlier.intent.get("reserved")
-        if effect.action.cls is EffectClass.MODEL and reserved:  # it may have been asked, and is paid for
-            settle(effect.budgets, Usage(), Usage(**reserved))
         if not isinstance(effect.action, RunCommand) or effect.transaction is not None:
             return None
         choice = effect.action.on_resume
@@ -307,12 +307,13 @@ class Conductor:
     def _do(self, effect: Effect, args: Any, digest: str, way: Way, earlier: Earlier | None) -> Outcome:
         assert self._performer is not None
         action = effect.action
-        rule = decide(self._rules, self._performer.facts(effect))
+        facts = self._performer.facts(effect)
+        rule = decide(self._rules, facts)
         if rule.decision == "deny":
             return self._refused(effect, args, digest, way, f"a rule forbids it{why(rule)}")
         if rule.decision == "ask":
             answer = self._approvals.ask(
-                effect, "permit", f"may this be done?{why(rule)}", described(effect), ("allow", "deny")
+                effect, "permit", f"may this be done?{why(rule)}", described(effect, facts), ("allow", "deny")
             )
             if answer.choice != "allow":
                 said = f": {answer.comment}" if answer.comment else ""

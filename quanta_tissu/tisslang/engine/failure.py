@@ -54,9 +54,10 @@ class Failure(Exception):  # noqa: N818 - the language's word: TRY catches it, a
         )
 
     def signature(self) -> str:
-        """What makes two failures the same: where, and what is said of it, numbers apart (times, addresses)."""
-        said = _NUMBER.sub("#", "\n".join((self.diagnostic.message, *self.diagnostic.notes)))
-        return f"{self.diagnostic.code} {self.site.source.name}:{self.site.span} {said}"
+        """What makes two failures the same: where, which values, and what was written, numbers in it apart."""
+        one = self.diagnostic
+        said = _NUMBER.sub("#", "\n".join(one.notes))  # times and addresses differ from run to run
+        return f"{one.code} {self.site.source.name}:{self.site.span} {one.message} {one.label.text} {said}"
 
     def value(self) -> dict[str, Any]:
         """The failure as a value: what CATCH AS gives, and what a model is told that shall mend it."""

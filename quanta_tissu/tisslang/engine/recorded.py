@@ -107,6 +107,13 @@ class Recorded:
             None,
         )
 
+    def lost(self, key: str) -> list[Usage]:
+        """What was set aside for each time that an effect was begun, and nobody knows what came of it."""
+        found = self._effects.get(key, ())
+        return [
+            Usage(**one.intent["reserved"]) for one in found if one.result is None and "reserved" in one.intent
+        ]
+
     def redo(self, path: str, seq: int) -> None:
         """Statements are done again: inside of them nothing that was recorded before counts, answers neither."""
         self._redone.append((path, seq))

@@ -15,7 +15,7 @@ A file of rules, `.tissu/rules.toml` in the project:
 
 Other facts: `network` (true or false), `raw` (text that was not written in the script reaches the shell),
 `sandbox` (the level), `collection`, `server` (that a script names with `@model`). A rule that allows needs all
-programs of a command to fit, one that asks or denies any.
+programs of a command, or collections of a query, to fit; one that asks or denies any.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from quanta_tissu.errors import ConfigError
-from quanta_tissu.tisslang.engine.effects import Action, AskModel, RunCommand
+from quanta_tissu.tisslang.engine.effects import Action, AskModel, QueryDatabase, RunCommand
 from quanta_tissu.tisslang.engine.programs import programs
+from quanta_tissu.tisslang.engine.queries import collections_of
 from quanta_tissu.tisslang.engine.values import as_text
 
 Decision = Literal["allow", "ask", "deny"]
@@ -64,7 +65,7 @@ class Rule:
             return False
         if name == "path":
             return _path(fact, wanted)
-        if name == "program":
+        if isinstance(fact, list):  # programs and collections: an effect may have several
             match = all if self.decision == "allow" else any
             return bool(fact) and match(any(fnmatchcase(one, pattern) for pattern in wanted) for one in fact)
         return any(fnmatchcase(str(fact), pattern) for pattern in wanted)
@@ -98,7 +99,9 @@ def facts_of(action: Action, root: Path, level: str) -> dict[str, Any]:
     if "path" in args:  # as it is in truth, whatever links and dots it is written with
         facts["path"] = os.path.relpath(os.path.realpath(root / as_text(args["path"])), os.path.realpath(root))
     if "collection" in args:
-        facts["collection"] = as_text(args["collection"])
+        facts["collection"] = [as_text(args["collection"])]
+    if isinstance(action, QueryDatabase):
+        facts["collection"] = collections_of(action.query)
     if isinstance(action, AskModel):
         model = as_text(action.settings.get("model", ""))
         if model.startswith(("http://", "https://")):

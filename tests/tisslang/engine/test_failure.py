@@ -84,13 +84,17 @@ def test_what_was_given_up_is_no_failure_of_its_own():
     assert "RUN" not in [effect.action.op for effect, _, _ in watcher.ended]
 
 
-def test_failures_are_the_same_if_only_numbers_differ():
-    text = "ASSERT 1 == 2"
-    found = end("", text).failure
-    again = Failure("R202", found.diagnostic.message.replace("1", "17"), found.site)
-    assert found.signature() == again.signature()
-    other = Failure("R202", found.diagnostic.message + " at all", found.site)
-    assert found.signature() != other.signature()
+def test_failures_are_the_same_if_only_numbers_in_the_output_differ():
+    site = end("", "ASSERT 1 == 2").failure.site
+
+    def failure(label, note, message="it fails"):
+        return Failure("R202", message, site, label=label, notes=(note,)).signature()
+
+    first = failure("LAST_RUN.EXIT_CODE is 1", "ran 3 tests in 0.12 s at 0x7f01")
+    assert first == failure("LAST_RUN.EXIT_CODE is 1", "ran 3 tests in 0.34 s at 0x7f02")
+    assert first != failure("LAST_RUN.EXIT_CODE is 2", "ran 3 tests in 0.12 s at 0x7f01")
+    assert first != failure("LAST_RUN.EXIT_CODE is 1", "ran out of memory")
+    assert first != failure("LAST_RUN.EXIT_CODE is 1", "ran 3 tests in 0.12 s at 0x7f01", "it fails otherwise")
 
 
 def test_a_failure_as_a_value_says_what_and_where():
