@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -109,6 +110,8 @@ class _Helper:
         status = self._watch(worker)
         if not process_tree.end_all():
             raise OSError("processes of the command could not be ended")
+        if os.getppid() != self._orders["engine"]:  # it was killed: nobody else will remove this
+            shutil.rmtree(self._orders["temporary"], ignore_errors=True)
         code = os.waitstatus_to_exitcode(status)
         self.say(exit=128 - code if code < 0 else code, ended_by=self._ended_by)
 

@@ -68,9 +68,14 @@ def readable_paths(paths: tuple[os.PathLike[str], ...]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        named, real = os.path.abspath(path), os.path.realpath(path)
-        if not os.path.exists(real):
-            raise SandboxError(f"{named} shall be readable, and is not there", hint="name a path that exists")
+        named = os.path.abspath(path)
+        try:
+            real = os.path.realpath(path, strict=True)
+        except OSError as error:
+            raise SandboxError(
+                f"{named} shall be readable, and is not there for the engine: {error.strerror}",
+                hint="name a path that exists",
+            ) from None
         if real == "/" or real.split("/")[1] in ("proc", "sys", "dev"):
             raise SandboxError(
                 f"{named} cannot be made readable: it shows other processes, devices or everything",

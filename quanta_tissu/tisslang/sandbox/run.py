@@ -110,6 +110,8 @@ def _orders(
         "USER": "tissu",
         "PWD": project,
     }
+    if policy.level is Level.LANDLOCK:  # git ends at a file that it may not read, unless it is told not to look
+        environment["GIT_CONFIG_NOSYSTEM"] = "1"
     environment |= {name: os.environ[name] for name in policy.environment if name in os.environ}
     environment |= variables
     for name, value in environment.items():
@@ -188,7 +190,7 @@ class _Command:
                 thread.join()
         if self._failed is not None:
             raise self._failed
-        return self._finished(b"".join(report), ended_by, time.monotonic() - began)
+        return self._finished(b"".join(report), helper.returncode, ended_by, time.monotonic() - began)
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int]:
         """Start the helper, and give it its orders."""
@@ -254,10 +256,12 @@ class _Command:
         except subprocess.TimeoutExpired:
             helper.kill()
 
-    def _finished(self, report: bytes, ended_by: EndedBy | None, seconds: float) -> Finished:
+    def _finished(self, report: bytes, status: int, ended_by: EndedBy | None, seconds: float) -> Finished:
         lines = [json.loads(line) for line in report.splitlines()]
         last = lines[-1] if lines else {}
         stdout, stderr = self._outputs["stdout"], self._outputs["stderr"]
+        if ended_by is not None and not lines and status == -signal.SIGTERM:  # it had not yet begun to listen
+            return Finished(128 + signal.SIGKILL, b"", b"", seconds, ended_by, False)
         if "exit" not in last:
             why = last.get("error") or stderr.content().decode(errors="replace").strip()
             raise SandboxError(

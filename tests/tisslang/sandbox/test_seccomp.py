@@ -85,7 +85,9 @@ class TestAnyMachine:
             for arguments in ((), (0,) * 6, ((1 << 64) - 1,) * 6):
                 assert made(name, *arguments) == expected, name
 
-    @pytest.mark.parametrize("name", ["mount", "unshare", "setns", "ptrace", "bpf", "keyctl", "kexec_load", "acct"])
+    @pytest.mark.parametrize(
+        "name", ["mount", "unshare", "setns", "ptrace", "bpf", "keyctl", "kexec_load", "acct"]
+    )
     def test_what_would_help_to_climb_a_wall_is_forbidden(self, machine, name):
         assert Filter(machine)(name) == EPERM
 
