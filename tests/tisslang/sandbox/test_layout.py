@@ -47,7 +47,9 @@ class TestReadable:
         assert layout.readable_paths((tmp_path / "link",)) == [f"{tmp_path}/real", f"{tmp_path}/link"]
         assert layout.readable_paths((tmp_path / "real",)) == [f"{tmp_path}/real"]
 
-    @pytest.mark.parametrize("path", ["/", "/proc", "/proc/self/root", "/proc/1/root", "/sys", "/dev", "/dev/null"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/proc", "/proc/self/root", "/proc/1/root", "/sys", "/dev", "/dev/null"]
+    )
     def test_what_shows_everything_is_refused(self, path):
         with pytest.raises(SandboxError, match=r"cannot be made readable|not there"):
             layout.readable_paths((Path(path),))
