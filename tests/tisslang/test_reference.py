@@ -10,10 +10,10 @@ from quanta_tissu.cli.app import run as tissu
 from quanta_tissu.tisslang.analysis.checker import check
 from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES
 from quanta_tissu.tisslang.diagnostics.diagnostic import Severity
-from quanta_tissu.tisslang.engine.mock import MockPerformer
-from quanta_tissu.tisslang.engine.people import Nobody, Prepared
 from quanta_tissu.tisslang.engine.program import read_program
-from quanta_tissu.tisslang.engine.running import Options, start
+from quanta_tissu.tisslang.running.lifecycle import Options, start
+from quanta_tissu.tisslang.running.mock import MockPerformer
+from quanta_tissu.tisslang.running.people import Nobody, Prepared
 from quanta_tissu.tisslang.source import SourceFile
 from quanta_tissu.tisslang.syntax.commands import COMMANDS
 from quanta_tissu.tisslang.syntax.formatter import format_script

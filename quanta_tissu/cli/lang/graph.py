@@ -38,10 +38,10 @@ def command(script: str, form: str, output: Path | None) -> None:
     """
     from quanta_tissu.cli.lang.scripts import read_script
     from quanta_tissu.cli.run.making import refuse_wrong
-    from quanta_tissu.tisslang.engine.graph import as_dot, as_mermaid, graph_of
-    from quanta_tissu.tisslang.engine.graph_svg import as_svg
     from quanta_tissu.tisslang.engine.planning import plan_of
     from quanta_tissu.tisslang.engine.program import read_program
+    from quanta_tissu.tisslang.planning.graph import as_dot, as_mermaid, graph_of
+    from quanta_tissu.tisslang.planning.graph_svg import as_svg
 
     program = read_program(read_script(Path(script)), read_script)
     refuse_wrong(program)

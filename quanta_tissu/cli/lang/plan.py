@@ -10,7 +10,7 @@ import click
 from quanta_tissu.cli.failures import ExitCode
 
 if TYPE_CHECKING:
-    from quanta_tissu.tisslang.engine.capabilities import Capabilities, Change
+    from quanta_tissu.tisslang.planning.capabilities import Capabilities, Change
 
 
 @click.command("plan")
@@ -49,10 +49,10 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
     from quanta_tissu.cli.run.making import refuse_wrong
     from quanta_tissu.errors import ConfigError
     from quanta_tissu.tisslang.diagnostics.text import render
-    from quanta_tissu.tisslang.engine.capabilities import as_toml, capabilities_of, read_toml
-    from quanta_tissu.tisslang.engine.plan_report import as_object, as_table
     from quanta_tissu.tisslang.engine.planning import plan_of
     from quanta_tissu.tisslang.engine.program import read_program
+    from quanta_tissu.tisslang.planning.capabilities import as_toml, capabilities_of, read_toml
+    from quanta_tissu.tisslang.planning.plan_report import as_object, as_table
 
     if lock is not None and check is not None:
         raise ConfigError("--lock and --check are given both", hint="--check first, then --lock to take it over")
@@ -77,7 +77,7 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
 
 def _check(locked: Capabilities, now: Capabilities, path: Path) -> None:
     """Compare with a lock, and end the command if the script can do more."""
-    from quanta_tissu.tisslang.engine.capabilities import narrowed, widened
+    from quanta_tissu.tisslang.planning.capabilities import narrowed, widened
 
     wider, narrower = widened(locked, now), narrowed(locked, now)
     for one in wider:

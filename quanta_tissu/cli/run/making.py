@@ -13,11 +13,11 @@ from quanta_tissu.cli.failures import ExitCode
 
 if TYPE_CHECKING:
     from quanta_tissu.cli.run.watching import Events, Progress
-    from quanta_tissu.tisslang.engine.conductor import Performer
     from quanta_tissu.tisslang.engine.program import Program
-    from quanta_tissu.tisslang.engine.running import Ending, Options
     from quanta_tissu.tisslang.journal.journal import Journal
     from quanta_tissu.tisslang.journal.redaction import Redactor
+    from quanta_tissu.tisslang.running.conductor import Performer
+    from quanta_tissu.tisslang.running.lifecycle import Ending, Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,9 +67,9 @@ def performer_maker(
     """
 
     def make(journal: Journal, options: Options) -> Performer:
-        from quanta_tissu.tisslang.engine.live.documents import Documents
-        from quanta_tissu.tisslang.engine.live.models import Models
-        from quanta_tissu.tisslang.engine.live.performer import LivePerformer
+        from quanta_tissu.tisslang.running.live.documents import Documents
+        from quanta_tissu.tisslang.running.live.models import Models
+        from quanta_tissu.tisslang.running.live.performer import LivePerformer
         from quanta_tissu.tisslang.sandbox.policy import Level, Policy
         from quanta_tissu.tisslang.sandbox.probe import require
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from quanta_tissu.tisslang.engine.people import Answer, Approving, Denying, Nobody, Person, Question, read_answer
+from quanta_tissu.tisslang.running.people import Answer, Approving, Denying, Nobody, Person, Question, read_answer
 
 UNATTENDED: dict[str, type[Nobody] | type[Denying] | type[Approving]] = {
     "wait": Nobody,

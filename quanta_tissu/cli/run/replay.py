@@ -26,8 +26,8 @@ def command(run: str, project: Path | None, as_json: bool) -> None:
     """
     from quanta_tissu.cli.run.making import tell
     from quanta_tissu.cli.run.watching import Events, Progress
-    from quanta_tissu.tisslang.engine.running import replay
     from quanta_tissu.tisslang.journal.runs import find_run
+    from quanta_tissu.tisslang.running.lifecycle import replay
 
     watcher = Events() if as_json else Progress(verbose=False)
     ending = replay(find_run(run, project_folder(project)), watcher=watcher)

@@ -65,11 +65,11 @@ def command(
     from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell
     from quanta_tissu.cli.run.person import whom_to_ask
     from quanta_tissu.cli.run.watching import Events, Progress
-    from quanta_tissu.tisslang.engine.people import Prepared
     from quanta_tissu.tisslang.engine.program import read_program
-    from quanta_tissu.tisslang.engine.rules import read_rules
-    from quanta_tissu.tisslang.engine.running import resume
     from quanta_tissu.tisslang.journal.runs import find_run
+    from quanta_tissu.tisslang.running.lifecycle import resume
+    from quanta_tissu.tisslang.running.people import Prepared
+    from quanta_tissu.tisslang.running.rules import read_rules
 
     root = project_folder(project)
     folder = find_run(run, root)

@@ -1,1 +1,1 @@
-"""Runs a script: an interpreter yields effects, drivers perform, replay or plan them."""
+"""The meaning of scripts: an interpreter yields effects, and does nothing itself."""

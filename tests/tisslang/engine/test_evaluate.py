@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quanta_tissu.tisslang.engine.mock import MockPerformer
+from quanta_tissu.tisslang.running.mock import MockPerformer
 from tests.tisslang.engine.trying import folder, run
 
 FILES = {"a.txt": "text", "empty.txt": ""}

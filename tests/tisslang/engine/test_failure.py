@@ -7,7 +7,7 @@ import pytest
 from quanta_tissu.tisslang.diagnostics.catalogue import MISTAKES
 from quanta_tissu.tisslang.engine.effects import Outcome, RunCommand
 from quanta_tissu.tisslang.engine.failure import Failure
-from quanta_tissu.tisslang.engine.mock import MockPerformer
+from quanta_tissu.tisslang.running.mock import MockPerformer
 from tests.tisslang.engine.trying import Watching, folder, run
 
 CODES = [one for one in MISTAKES if one.code.startswith("R")]

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quanta_tissu.tisslang.engine.capabilities import capabilities_of, widened
 from quanta_tissu.tisslang.engine.effects import (
     AskModel,
     Begin,
@@ -15,10 +14,11 @@ from quanta_tissu.tisslang.engine.effects import (
     RunCommand,
 )
 from quanta_tissu.tisslang.engine.effects import TestFile as LookAtFile
-from quanta_tissu.tisslang.engine.patterns import covers, pattern_of
 from quanta_tissu.tisslang.engine.planning import Plan, Planned, at_most, plan_of
 from quanta_tissu.tisslang.engine.shell import as_written
 from quanta_tissu.tisslang.engine.values import as_text
+from quanta_tissu.tisslang.planning.capabilities import capabilities_of, widened
+from quanta_tissu.tisslang.planning.patterns import covers, pattern_of
 from tests.tisslang.engine.trying import Anyone, Watching, any_performer, folder, program, run, scripts
 
 NOT_PLANNED = (Begin, Commit, Discard, EstimateBlock)

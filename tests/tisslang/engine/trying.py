@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from quanta_tissu.tisslang.engine.effects import Effect, Notice, Outcome
-from quanta_tissu.tisslang.engine.mock import MockPerformer
-from quanta_tissu.tisslang.engine.people import Answer, Nobody, Person, Prepared, Question
 from quanta_tissu.tisslang.engine.program import Program, read_program
-from quanta_tissu.tisslang.engine.running import Ending, Options, start
+from quanta_tissu.tisslang.running.lifecycle import Ending, Options, start
+from quanta_tissu.tisslang.running.mock import MockPerformer
+from quanta_tissu.tisslang.running.people import Answer, Nobody, Person, Prepared, Question
 from quanta_tissu.tisslang.source import SourceFile
 
 OPTIONS = Options(sandbox="bwrap")

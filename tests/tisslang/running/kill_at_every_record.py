@@ -5,7 +5,7 @@ right after it writes its n-th record; another one goes on with the run, which m
 files, variables, documents and the meaning of the journal must be those of a run that nobody disturbed, and the
 commands must have been done once each.
 
-    python -m tests.tisslang.engine.kill_at_every_record --every 1 --sandbox bwrap
+    python -m tests.tisslang.running.kill_at_every_record --every 1 --sandbox bwrap
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from quanta_tissu import tissdb
-from quanta_tissu.tisslang.engine.live.documents import Documents
-from quanta_tissu.tisslang.engine.live.models import Models
-from quanta_tissu.tisslang.engine.live.performer import LivePerformer
-from quanta_tissu.tisslang.engine.people import Answer, Question
 from quanta_tissu.tisslang.engine.program import read_program
-from quanta_tissu.tisslang.engine.rules import Rule
-from quanta_tissu.tisslang.engine.running import RUNS, Options, replay, resume, start
 from quanta_tissu.tisslang.journal.anchor import anchor_path
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.verify import verify
+from quanta_tissu.tisslang.running.lifecycle import RUNS, Options, replay, resume, start
+from quanta_tissu.tisslang.running.live.documents import Documents
+from quanta_tissu.tisslang.running.live.models import Models
+from quanta_tissu.tisslang.running.live.performer import LivePerformer
+from quanta_tissu.tisslang.running.people import Answer, Question
+from quanta_tissu.tisslang.running.rules import Rule
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 from quanta_tissu.tisslang.source import SourceFile
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from quanta_tissu.errors import ConfigError
-from quanta_tissu.tisslang.engine.capabilities import (
+from quanta_tissu.tisslang.engine.planning import plan_of
+from quanta_tissu.tisslang.planning.capabilities import (
     ATTEMPTS,
     as_toml,
     capabilities_of,
@@ -12,8 +13,7 @@ from quanta_tissu.tisslang.engine.capabilities import (
     read_toml,
     widened,
 )
-from quanta_tissu.tisslang.engine.live import models
-from quanta_tissu.tisslang.engine.planning import plan_of
+from quanta_tissu.tisslang.running.live import models
 from tests.tisslang.engine.trying import program, scripts
 
 

@@ -13,18 +13,18 @@ from typing import Any, Literal
 
 from quanta_tissu import __version__
 from quanta_tissu.errors import ConfigError, FileRefusedError, JournalError, TissLangError, TissuError
-from quanta_tissu.tisslang.engine.approvals import Paused
-from quanta_tissu.tisslang.engine.conductor import Conductor, Diverged, Performer, Watcher
 from quanta_tissu.tisslang.engine.failure import Failure
-from quanta_tissu.tisslang.engine.people import Nobody, Person, Question
 from quanta_tissu.tisslang.engine.program import Program, thaw
-from quanta_tissu.tisslang.engine.rules import Rule
 from quanta_tissu.tisslang.engine.scope import Scope
 from quanta_tissu.tisslang.engine.values import Value
-from quanta_tissu.tisslang.engine.ways import Cancelled, Way
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.redaction import Redactor
 from quanta_tissu.tisslang.journal.verify import verify
+from quanta_tissu.tisslang.running.approvals import Paused
+from quanta_tissu.tisslang.running.conductor import Conductor, Diverged, Performer, Watcher
+from quanta_tissu.tisslang.running.people import Nobody, Person, Question
+from quanta_tissu.tisslang.running.rules import Rule
+from quanta_tissu.tisslang.running.ways import Cancelled, Way
 from quanta_tissu.tisslang.sandbox.files import ProjectFiles
 
 Status = Literal["done", "failed", "paused", "broken"]

@@ -4,7 +4,7 @@ import pytest
 
 from quanta_tissu.errors import ConfigError
 from quanta_tissu.tisslang.engine.effects import DeleteFile, InsertDocument, RunCommand, WriteFile
-from quanta_tissu.tisslang.engine.rules import Rule, decide, facts_of, read_rules
+from quanta_tissu.tisslang.running.rules import Rule, decide, facts_of, read_rules
 
 
 def command(text, **about):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from quanta_tissu.tisslang.engine.graph import Block, Box, Line, Node, Shape, Way
+from quanta_tissu.tisslang.planning.graph import Block, Box, Line, Node, Shape, Way
 
 _CHAR = 6.65  # the width of a letter of 11 px in a monospaced font, in px
 _TITLE_CHAR = 7.4  # of one of 13 px in a bold one

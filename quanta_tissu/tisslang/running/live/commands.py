@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from quanta_tissu.tisslang.engine.effects import Effect, Outcome, RunCommand
-from quanta_tissu.tisslang.engine.live.filestate import FileState
 from quanta_tissu.tisslang.engine.values import Value, as_text
 from quanta_tissu.tisslang.journal.redaction import Redactor
+from quanta_tissu.tisslang.running.live.filestate import FileState
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 from quanta_tissu.tisslang.sandbox.run import run
 

@@ -6,14 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quanta_tissu.tisslang.engine.capabilities import (
-    Capabilities,
-    bound,
-    calls_of,
-    capabilities_of,
-    programs_of,
-    tokens_of,
-)
 from quanta_tissu.tisslang.engine.effects import (
     AskModel,
     AskPerson,
@@ -27,6 +19,14 @@ from quanta_tissu.tisslang.engine.effects import (
 from quanta_tissu.tisslang.engine.planning import Plan, Planned, PlannedStep, at_most
 from quanta_tissu.tisslang.engine.shell import as_written
 from quanta_tissu.tisslang.engine.values import Value, as_text
+from quanta_tissu.tisslang.planning.capabilities import (
+    Capabilities,
+    bound,
+    calls_of,
+    capabilities_of,
+    programs_of,
+    tokens_of,
+)
 
 _LONGEST = 100
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from quanta_tissu.tisslang.engine.effects import AskPerson, Effect, Outcome, RunCommand
-from quanta_tissu.tisslang.engine.people import Answer, Person, Question
-from quanta_tissu.tisslang.engine.recorded import Recorded
-from quanta_tissu.tisslang.engine.rules import Rule
 from quanta_tissu.tisslang.engine.shell import as_shown
 from quanta_tissu.tisslang.engine.values import as_text
 from quanta_tissu.tisslang.journal.journal import Journal
+from quanta_tissu.tisslang.running.people import Answer, Person, Question
+from quanta_tissu.tisslang.running.recorded import Recorded
+from quanta_tissu.tisslang.running.rules import Rule
 
 
 class Paused(Exception):  # noqa: N818 - no error: the run goes on when it has its answer

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tisslang.engine.kill_at_every_record import campaign
+from tests.tisslang.running.kill_at_every_record import campaign
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, TypeAlias
 
-from quanta_tissu.tisslang.engine.plan_report import Row, grouped, row_of
 from quanta_tissu.tisslang.engine.planning import Plan
 from quanta_tissu.tisslang.engine.program import Program
+from quanta_tissu.tisslang.planning.plan_report import Row, grouped, row_of
 from quanta_tissu.tisslang.source import SourceFile
 from quanta_tissu.tisslang.syntax import statements as ast
 from quanta_tissu.tisslang.syntax.expressions import Expression

@@ -32,12 +32,12 @@ from quanta_tissu.tisslang.engine.effects import (
     UpdateDocument,
     WriteFile,
 )
-from quanta_tissu.tisslang.engine.patterns import covers, path_pattern, pattern_of
 from quanta_tissu.tisslang.engine.planning import Plan, at_most
 from quanta_tissu.tisslang.engine.programs import programs
 from quanta_tissu.tisslang.engine.queries import collections_of
 from quanta_tissu.tisslang.engine.values import Unknown, as_text
 from quanta_tissu.tisslang.llm.protocol import Message, Request, count_at_most
+from quanta_tissu.tisslang.planning.patterns import covers, path_pattern, pattern_of
 
 ATTEMPTS = 3
 """How often a model is asked at most for an answer that fits a schema."""

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from quanta_tissu.tisslang.engine.budgets import Usage
 from quanta_tissu.tisslang.engine.effects import Outcome
-from quanta_tissu.tisslang.engine.mock import MockPerformer
-from quanta_tissu.tisslang.engine.people import Answer, Denying, Nobody, Prepared
-from quanta_tissu.tisslang.engine.rules import Rule
-from quanta_tissu.tisslang.engine.running import replay, resume
 from quanta_tissu.tisslang.journal.journal import Journal
+from quanta_tissu.tisslang.running.lifecycle import replay, resume
+from quanta_tissu.tisslang.running.mock import MockPerformer
+from quanta_tissu.tisslang.running.people import Answer, Denying, Nobody, Prepared
+from quanta_tissu.tisslang.running.rules import Rule
 from tests.tisslang.engine.trying import Anyone, Watching, any_performer, folder, program, run, scripts
 
 ALLOW = (Rule("allow", {}),)

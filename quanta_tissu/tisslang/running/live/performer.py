@@ -30,12 +30,12 @@ from quanta_tissu.tisslang.engine.effects import (
     UpdateDocument,
     WriteFile,
 )
-from quanta_tissu.tisslang.engine.live import commands, files
-from quanta_tissu.tisslang.engine.live.documents import Documents
-from quanta_tissu.tisslang.engine.live.filestate import FileState
-from quanta_tissu.tisslang.engine.live.models import Models
-from quanta_tissu.tisslang.engine.rules import facts_of
 from quanta_tissu.tisslang.journal.redaction import Redactor
+from quanta_tissu.tisslang.running.live import commands, files
+from quanta_tissu.tisslang.running.live.documents import Documents
+from quanta_tissu.tisslang.running.live.filestate import FileState
+from quanta_tissu.tisslang.running.live.models import Models
+from quanta_tissu.tisslang.running.rules import facts_of
 from quanta_tissu.tisslang.sandbox.files import ProjectFiles
 from quanta_tissu.tisslang.sandbox.manifest import Change
 from quanta_tissu.tisslang.sandbox.policy import Policy

@@ -35,9 +35,9 @@ from quanta_tissu.tisslang.engine.effects import (
     UpdateDocument,
     WriteFile,
 )
-from quanta_tissu.tisslang.engine.rules import facts_of
 from quanta_tissu.tisslang.engine.shell import as_shown
 from quanta_tissu.tisslang.engine.values import Value, as_text
+from quanta_tissu.tisslang.running.rules import facts_of
 
 
 class MockPerformer:

@@ -20,7 +20,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from quanta_tissu.errors import SandboxError
-from quanta_tissu.tisslang.engine.approvals import Approvals, Paused, described, digest_of, plain, why
 from quanta_tissu.tisslang.engine.budgets import Usage, reserve, settle
 from quanta_tissu.tisslang.engine.effects import (
     AskPerson,
@@ -34,13 +33,14 @@ from quanta_tissu.tisslang.engine.effects import (
     Outcome,
     RunCommand,
 )
-from quanta_tissu.tisslang.engine.people import Person
-from quanta_tissu.tisslang.engine.recorded import Earlier, Recorded
-from quanta_tissu.tisslang.engine.rules import Rule, decide
 from quanta_tissu.tisslang.engine.shell import as_shown
 from quanta_tissu.tisslang.engine.values import Value, as_text
-from quanta_tissu.tisslang.engine.ways import Cancelled, LinkedEvent, Way
 from quanta_tissu.tisslang.journal.journal import Journal
+from quanta_tissu.tisslang.running.approvals import Approvals, Paused, described, digest_of, plain, why
+from quanta_tissu.tisslang.running.people import Person
+from quanta_tissu.tisslang.running.recorded import Earlier, Recorded
+from quanta_tissu.tisslang.running.rules import Rule, decide
+from quanta_tissu.tisslang.running.ways import Cancelled, LinkedEvent, Way
 from quanta_tissu.tisslang.syntax.shapes import EffectClass
 
 

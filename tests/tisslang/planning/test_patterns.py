@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanta_tissu.tisslang.engine.patterns import covers, path_pattern, pattern_of
 from quanta_tissu.tisslang.engine.values import Unknown
+from quanta_tissu.tisslang.planning.patterns import covers, path_pattern, pattern_of
 
 patterns = st.text("ab*/", max_size=7)
 

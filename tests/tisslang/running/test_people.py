@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from quanta_tissu.tisslang.engine.people import Answer, Approving, Denying, Nobody, Prepared, Question, read_answer
+from quanta_tissu.tisslang.running.people import (
+    Answer,
+    Approving,
+    Denying,
+    Nobody,
+    Prepared,
+    Question,
+    read_answer,
+)
 
 OPTIONS = {
     "pause": ("continue", "stop"),

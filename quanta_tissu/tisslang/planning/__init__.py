@@ -1,0 +1,1 @@
+"""What a script would do: plans, capabilities that can be locked, pictures of its course."""
