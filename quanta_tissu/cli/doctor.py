@@ -147,6 +147,34 @@ def check_disk() -> Check:
     return Check("Disk", "ok", detail, values=values)
 
 
+def check_sandbox() -> Check:
+    """What commands of scripts can be kept in with."""
+    from quanta_tissu.errors import SandboxError
+    from quanta_tissu.tisslang.sandbox.probe import best_level, offered
+
+    offers = offered()
+    values: dict[str, Any] = {one.name: {"works": one.works, "detail": one.detail} for one in offers}
+    detail = "; ".join(
+        f"{one.name}: {one.detail}" if one.works else f"no {one.name}: {one.detail}" for one in offers
+    )
+    try:
+        best = best_level().value
+    except SandboxError as error:
+        remedy = f"{_BUBBLEWRAP}; until then scripts run commands only with `--sandbox none`"
+        return Check("Sandbox", "warning", f"{error}: {detail}", remedy, {"level": None, "offers": values})
+    found, values = f"{best}; {detail}", {"level": best, "offers": values}
+    if best != "bwrap":
+        remedy = f"{_BUBBLEWRAP}; until then the level is `{best}`, and `txn` is refused"
+        return Check("Sandbox", "warning", found, remedy, values)
+    return Check("Sandbox", "ok", found, values=values)
+
+
+_BUBBLEWRAP = (
+    "apt-get install bubblewrap; where namespaces of users are forbidden (containers, AppArmor of Ubuntu), allow "
+    "them for bwrap"
+)
+
+
 def check_gradients() -> Check:
     """The gradient of a tiny model against a central difference, in float64."""
     import numpy as np
@@ -205,6 +233,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_optional,
     check_kernel_cache,
     check_disk,
+    check_sandbox,
     check_gradients,
     check_engines,
     check_speed,
@@ -281,7 +310,8 @@ def _writable(folder: Path) -> bool:
 def command(warm: bool, as_json: bool) -> None:
     """Check this machine and this installation, and say what to do.
 
-    Looks at Python, cores, memory, NumPy with its BLAS, Numba, optional libraries and disk; proves a tiny model's
+    Looks at Python, cores, memory, NumPy with its BLAS, Numba, optional libraries, disk and what commands
+    of scripts can be kept in with; proves a tiny model's
     gradient against finite differences and the fast engine against the reference engine; measures matrix products.
     The exit code is 1 if something is broken.
 

@@ -10,6 +10,8 @@ import pytest
 
 from quanta_tissu.cli import doctor, environment
 from quanta_tissu.cli.doctor import CHECKS, Check, examine
+from quanta_tissu.tisslang.sandbox import probe
+from quanta_tissu.tisslang.sandbox.probe import Offer
 from quanta_tissu.tisslm.engine import kernel_cache
 from quanta_tissu.tisslm.engine.kernel_cache import CacheState
 from quanta_tissu.tisslm.train import memory
@@ -54,6 +56,28 @@ class TestFindings:
         factors = {"reference": 1.0, "fast": 1.001}
         monkeypatch.setattr(doctor, "_gradient", lambda model, engine: gradient(model, engine) * factors[engine])
         assert doctor.check_engines().status == "broken"
+
+    def test_the_sandbox_is_named_with_what_it_is_made_of(self):
+        check = doctor.check_sandbox()
+        assert (check.status, check.remedy, check.values["level"]) == ("ok", None, "bwrap")
+        for name in ("openat2", "landlock", "seccomp", "bubblewrap"):
+            assert name in check.detail
+            assert check.values["offers"][name]["works"]
+
+    def test_less_of_a_sandbox_is_a_warning_that_says_what_to_do(self, monkeypatch):
+        offers = probe.offered()
+        less = tuple(
+            Offer("bubblewrap", False, "not there") if one.name == "bubblewrap" else one for one in offers
+        )
+        monkeypatch.setattr(probe, "_offered", lambda: less)
+        check = doctor.check_sandbox()
+        assert (check.status, check.values["level"]) == ("warning", "landlock")
+        assert "no bubblewrap: not there" in check.detail
+        assert "apt-get install bubblewrap" in check.remedy
+        monkeypatch.setattr(probe, "_offered", lambda: tuple(Offer(one.name, False, "no") for one in offers))
+        check = doctor.check_sandbox()
+        assert (check.status, check.values["level"]) == ("warning", None)
+        assert "--sandbox none" in check.remedy
 
     def test_a_broken_check_ends_with_exit_code_1_and_a_remedy(self, tissu, monkeypatch):
         def check_nothing() -> Check:

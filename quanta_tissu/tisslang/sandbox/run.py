@@ -133,7 +133,7 @@ def _orders(
 
 def _private_folder(project: str, level: Level) -> str:
     """A folder for temporary files that only the command's user can use; gone when the command is over."""
-    folder = tempfile.mkdtemp(prefix="tissu-command-")
+    folder = tempfile.mkdtemp(prefix=f"tissu-command-{os.getpid()}-")
     os.mkdir(f"{folder}/home", 0o700)
     if os.geteuid() == 0 and level is not Level.NONE:
         who = identity.identity_for(project)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from quanta_tissu.tisslang.sandbox import probe
+from quanta_tissu.tisslang.sandbox.policy import Level
 from quanta_tissu.tisslang.sandbox.transaction import Transaction
+
+
+@pytest.fixture(scope="session")
+def every_level(unavailable):
+    """Both sandboxes for commands work here; else a test is skipped, and fails in CI."""
+    for level in (Level.LANDLOCK, Level.BWRAP):
+        if (missing := probe.works(level)) is not None:
+            unavailable(f"{missing.name}: {missing.detail}")
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[3]
 USERS = ("root", "nobody") if os.geteuid() == 0 else ("this user",)
 NOBODY = 65534
 
+pytestmark = pytest.mark.usefixtures("every_level")
+
 CASES = [(one, level, who) for one in ATTEMPTS for level in one.levels for who in USERS]
 
 

@@ -22,6 +22,7 @@ from quanta_tissu.tisslang.sandbox.policy import Level, Limits, Policy
 from quanta_tissu.tisslang.sandbox.run import run
 
 NONE, LANDLOCK, BWRAP = Level.NONE, Level.LANDLOCK, Level.BWRAP
+pytestmark = pytest.mark.usefixtures("every_level")
 KEPT_IN = pytest.mark.parametrize("level", [LANDLOCK, BWRAP])
 
 
@@ -198,12 +199,11 @@ class TestEnds:
             f"    policy=Policy(level=Level({level.value!r})), timeout=None,\n"
             "    on_output=lambda *_: print('begun', flush=True))\n"
         )
-        before = private_folders()
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as engine:
             assert engine.stdout.readline() == b"begun\n"
             assert soon(lambda: left("63.25"))
             engine.kill()
-        assert soon(lambda: not left("63.25") and private_folders() <= before)
+        assert soon(lambda: not left("63.25") and not private_folders(engine.pid))
 
 
 class TestTheSandboxItself:
@@ -269,7 +269,7 @@ class TestTheSandboxItself:
 
     def test_threads_run_commands_at_once_and_nothing_is_left(self, project, level):
         do("true", project, level)
-        before, children, folders = descriptors(), process_children(), private_folders()
+        before, children = descriptors(), process_children()
         found = {}
 
         def one(number):
@@ -284,7 +284,7 @@ class TestTheSandboxItself:
         assert found == {number: f"{number}\n".encode() for number in range(30)}
         assert descriptors() == before
         assert process_children() == children
-        assert private_folders() <= folders
+        assert private_folders(os.getpid()) == []
 
 
 class TestVariables:
@@ -418,8 +418,8 @@ def helpers():
     return found
 
 
-def private_folders():
-    return set(Path(tempfile.gettempdir()).glob("tissu-command-*"))
+def private_folders(engine):
+    return list(Path(tempfile.gettempdir()).glob(f"tissu-command-{engine}-*"))
 
 
 def process_children():
