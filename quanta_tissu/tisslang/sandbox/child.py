@@ -89,6 +89,7 @@ class _Helper:
         system_calls.process_control(_PARENT_DEATH, signal.SIGTERM)  # after the user was changed, which clears it
         if os.getppid() != self._orders["engine"]:
             raise OSError("the engine is gone")
+        places = layout.open_places(self._root) if self._level is Level.BWRAP else {}
         begins, tells = os.pipe()
         worker = os.fork()
         if worker == 0:
@@ -113,6 +114,10 @@ class _Helper:
         if os.getppid() != self._orders["engine"]:  # it was killed: nobody else will remove this
             shutil.rmtree(self._orders["temporary"], ignore_errors=True)
         code = os.waitstatus_to_exitcode(status)
+        if changed := layout.put_back(places):
+            names = ", ".join(os.path.relpath(path, self._root) for path in changed)
+            self.say(error=f"the command made or replaced {names}, which decides what others run; it was undone")
+            return
         self.say(exit=128 - code if code < 0 else code, ended_by=self._ended_by)
 
     def _end(self, *_: object) -> None:

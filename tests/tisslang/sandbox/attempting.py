@@ -5,6 +5,7 @@ python -m tests.tisslang.sandbox.attempting bwrap FOLDER
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from quanta_tissu.errors import SandboxError
@@ -29,6 +31,12 @@ LIMITS = Limits(
     temporary=64 << 20,
     free_disk=0,
 )
+
+
+@cache
+def segment() -> int:
+    """Memory that anybody may share (System V); it goes with `main`."""
+    return ctypes.CDLL(None).shmget(0, 4096, 0o1666)
 
 
 def attempt(one: Attempt, level: str, folder: Path, port: int) -> dict[str, object]:
@@ -49,7 +57,12 @@ def attempt(one: Attempt, level: str, folder: Path, port: int) -> dict[str, obje
     named.bind(f"\0tissu-host-{outside}")
     named.listen()
     code = one.code
-    for name, value in (("OUTSIDE", str(outside)), ("ENGINE", str(os.getpid())), ("PORT", str(port))):
+    for name, value in (
+        ("OUTSIDE", str(outside)),
+        ("ENGINE", str(os.getpid())),
+        ("PORT", str(port)),
+        ("SEGMENT", str(segment())),
+    ):
         code = code.replace(name, value)
     if one.python:
         (project / "attempt.py").write_text("def tell(): print('ESCAPED', flush=True)\n" + textwrap.dedent(code))
@@ -89,6 +102,7 @@ def main() -> None:
         with ThreadPoolExecutor(3) as pool:
             came = pool.map(lambda one: attempt(one, level, folder, port), rest)
             found |= dict(zip([one.name for one in rest], came, strict=True))
+    assert ctypes.CDLL(None).shmctl(segment(), 0, None) == 0, "it has been removed"
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout
     found["left"] = {"output": "\n".join(line for line in left.splitlines() if "sleep 4242" in line)}
     print(json.dumps(found))

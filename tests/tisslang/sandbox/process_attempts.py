@@ -2,7 +2,8 @@
 
 `tell` is a Python function that every attempt in Python has: it prints ESCAPED. Names in capitals are filled in:
 OUTSIDE (a folder beside the project with `secret.txt`, `open.txt` and a socket `host.sock`), ENGINE (the number of
-the engine's process), PORT (a TCP port and a UDP port on which the machine listens).
+the engine's process), PORT (a TCP port and a UDP port on which the machine listens), SEGMENT (memory that anybody
+on the machine may share).
 """
 
 from __future__ import annotations
@@ -117,6 +118,13 @@ ATTEMPTS = (
     ),
     py("get a descriptor of another process", "import os\n" + _call(438, "os.pidfd_open(os.getppid())", "0", "0")),
     py("type into the terminal", "import fcntl, os\nfcntl.ioctl(0, 0x5412, b'x')\ntell()"),
+    py("change the engine's limits", "import resource\nresource.prlimit(ENGINE, resource.RLIMIT_CORE)\ntell()"),
+    py("slow the engine down", "import os\nos.setpriority(os.PRIO_PROCESS, ENGINE, 19)\ntell()"),
+    py("slow all processes of the user down", "import os\nos.setpriority(os.PRIO_USER, 0, 19)\ntell()"),
+    py("tie the engine to one processor", "import os\nos.sched_setaffinity(ENGINE, {0})\ntell()"),
+    py("read memory that the engine shares", _call(30, "SEGMENT", "None", "0o10000")),
+    py("remove memory that the engine shares", _call(31, "SEGMENT", "0", "None")),
+    py("make a queue of messages", _call(240, "b'tissu'", "0o102", "0o600", "None")),
     # --- sockets of every family ---
     py("a socket of IPv4", _socket("AF_INET")),
     py(

@@ -375,6 +375,40 @@ class TestWhatIsGranted:
             do("true", project, LANDLOCK, readable=(Path(path),))
 
 
+class TestWhatGitRuns:
+    """Places in which git finds programs, and over which nothing can be mounted because they are not there."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "mkdir .git/hooks; touch .git/hooks/pre-commit",
+            "echo ../evil > .git/commondir",
+            "touch .git/config.worktree",
+        ],
+    )
+    def test_what_a_command_makes_there_is_undone_and_an_error(self, project, command):
+        (project / ".git").mkdir()
+        (project / ".git" / "config").touch()
+        with pytest.raises(SandboxError, match=r"made or replaced \.git/.*undone"):
+            do(command, project, BWRAP)
+        here = {path.name for path in (project / ".git").iterdir()}
+        assert not here & {"hooks", "commondir", "config.worktree"}
+        assert [name for name in here if name.endswith(".undone-1")]
+
+    def test_a_link_is_put_back(self, project):
+        (project / ".git").mkdir()
+        (project / ".git" / "config").touch()
+        (project / ".git" / "hooks").symlink_to("/elsewhere")
+        with pytest.raises(SandboxError, match=r"made or replaced \.git/hooks,"):
+            do("rm .git/hooks; mkdir .git/hooks", project, BWRAP)
+        assert os.readlink(project / ".git" / "hooks") == "/elsewhere"
+
+    def test_git_itself_works_there(self, project):
+        do("git init -q . && touch a && git add a", project, BWRAP)
+        came = do("git -c user.name=a -c user.email=b commit -qm c && git log --format=%s", project, BWRAP)
+        assert came.stdout == b"c\n", came
+
+
 class TestWhoItIs:
     def test_without_a_sandbox_it_is_who_the_engine_is(self, project):
         assert do("id -u", project, NONE).stdout == f"{os.geteuid()}\n".encode()
