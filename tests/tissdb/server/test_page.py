@@ -182,7 +182,7 @@ def page(chromium, address):
     """A tab of a fresh browser; that its scripts fail, or load something from elsewhere, fails the test."""
     context = chromium.new_context(base_url=address, viewport={"width": 1280, "height": 800})
     tab, wrong = context.new_page(), []
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)  # two cores may be busy with other tests
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("console", lambda said: wrong.append(said.text) if "Content Security" in said.text else None)
     tab.on("request", lambda asked: None if asked.url.startswith("http://127.0.0.1:") else wrong.append(asked.url))

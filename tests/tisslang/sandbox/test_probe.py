@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from quanta_tissu.errors import SandboxError
@@ -73,12 +77,12 @@ def test_a_processor_without_a_filter_has_no_level_that_needs_one(anew, monkeypa
         ("exit 0", "it ends with 0"),
     ],
 )
-def test_a_bubblewrap_that_does_not_work_says_why(anew, monkeypatch, tmp_path, script, detail):
-    tmp_path.chmod(0o755)
-    for above in list(tmp_path.parents)[:2]:
-        above.chmod(0o755)
-    bwrap(tmp_path, script)
-    monkeypatch.setattr(layout, "PATH", str(tmp_path))
+def test_a_bubblewrap_that_does_not_work_says_why(anew, monkeypatch, request, script, detail):
+    folder = Path(tempfile.mkdtemp())  # not below pytest's own, which nobody but its user may pass
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o755)
+    bwrap(folder, script)
+    monkeypatch.setattr(layout, "PATH", str(folder))
     assert not found("bubblewrap").works
     assert detail in found("bubblewrap").detail
     with pytest.raises(SandboxError, match="does not work here: bubblewrap"):
