@@ -234,6 +234,34 @@ def test_a_thousand_documents_are_turned_page_by_page(page):
 
 
 @browser_test
+def test_a_page_that_was_turned_while_another_view_loads_stays_turned(page):
+    go(page, "work/notes")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_text("51 to 100 of").wait_for()
+    held = []
+    page.route("**/v1/work/notes/documents?after=*", lambda asked: held.append(asked), times=1)
+    page.evaluate("location.hash = '#/work/notes/documents/note-0052'")
+    while not held:  # the view of the document asks for the page that it is on
+        page.wait_for_timeout(10)
+    page.get_by_role("button", name="Previous").click()
+    page.get_by_text("1 to 50 of 1,000").wait_for()
+    held[0].continue_()
+    page.get_by_role("heading", name="note-0052").wait_for()
+    assert page.locator(".pages span").inner_text() == "1 to 50 of 1,000 documents"
+    assert page.locator(".documents td.id").first.inner_text() == "note-0000"
+
+
+@browser_test
+def test_two_quick_clicks_turn_one_page(page):
+    go(page, "work/notes")
+    page.evaluate("for (let i = 0; i < 2; i++) document.querySelector('.pages button:last-child').click()")
+    page.get_by_text("51 to 100 of").wait_for()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_text("101 to 150 of").wait_for()
+    assert page.locator(".documents td.id").first.inner_text() == "note-0100"
+
+
+@browser_test
 def test_a_document_is_shown_as_it_is(page):
     go(page, "work/odd")
     page.locator(".documents td.id a").click()
@@ -275,6 +303,22 @@ def test_ctrl_enter_runs_a_statement(page):
     page.locator(".plan").wait_for()
     page.reload()
     assert page.get_by_label("Statement of TissQL").input_value().startswith("SELECT _id")
+
+
+@browser_test
+def test_a_statement_that_runs_is_not_run_again(page):
+    held = []
+    page.route("**/v1/work/_query", lambda asked: held.append(asked))
+    go(page, "work/_query")
+    page.get_by_label("Statement of TissQL").fill("SELECT _id FROM notes LIMIT 3")
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Running").wait_for()
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    page.get_by_text("3 rows in").wait_for()
+    assert len(held) == 1
 
 
 @browser_test

@@ -8,7 +8,8 @@ import { pretty, short, text } from "./json.js";
 const PAGE = 50;
 const OWN = ["_id", "_rev", "_created", "_updated", "_expires"];
 
-// Where one was in a collection; it is still there when one comes back from a document.
+// Where one is in a collection: where each page up to this one starts. It is still there when one comes back from a
+// document. It is never changed but replaced, so that whoever has asked for a page can tell that another is wanted now.
 let place = null;
 
 /** The address of a document on this page. */
@@ -31,20 +32,27 @@ export async function documentsView(database, collection, described, id = null) 
 }
 
 async function show(list, database, collection, count, current) {
-  const start = (place.starts.length - 1) * PAGE;
-  const query = { after: place.starts.at(-1), limit: PAGE, newest: place.newest };
-  const { documents, next } = await ask([database, collection, "documents"], { query });
-  const again = () => show(list, database, collection, count, current);
-  const turn = (change) => async () => {
-    change();
-    await again();
+  const { here } = place;
+  let asked, answer;
+  do {
+    asked = place;
+    const query = { after: asked.starts.at(-1), limit: PAGE, newest: asked.newest };
+    answer = await ask([database, collection, "documents"], { query });
+    if (place.here !== here) return; // one has gone to another collection
+  } while (asked !== place); // one has turned on meanwhile, here or in the view that this one follows
+  const { documents, next } = answer;
+  const { starts, newest } = asked;
+  const start = (starts.length - 1) * PAGE;
+  const turn = (to) => async () => {
+    place = { here, newest, ...to() }; // from the page that one sees, however often one clicks
+    await show(list, database, collection, count, current);
     list.querySelector("table")?.scrollIntoView({ block: "nearest" });
   };
   const order = el(
     "select",
-    { "aria-label": "Order", on: { change: turn(() => Object.assign(place, { starts: [0], newest: order.value === "newest" })) } },
+    { "aria-label": "Order", on: { change: turn(() => ({ starts: [0], newest: order.value === "newest" })) } },
     el("option", { value: "oldest" }, "Oldest first"),
-    el("option", { value: "newest", selected: place.newest }, "Newest first"),
+    el("option", { value: "newest", selected: newest }, "Newest first"),
   );
   if (!documents.length && !start) {
     list.replaceChildren(el("p.empty", {}, "There are no documents in this collection."));
@@ -70,9 +78,9 @@ async function show(list, database, collection, count, current) {
     el(
       "p.buttons.pages",
       {},
-      el("button", { type: "button", disabled: !start, on: { click: turn(() => place.starts.pop()) } }, "Previous"),
+      el("button", { type: "button", disabled: !start, on: { click: turn(() => ({ starts: starts.slice(0, -1) })) } }, "Previous"),
       el("span", { role: "status" }, `${(start + 1).toLocaleString("en")} to ${(start + documents.length).toLocaleString("en")} of ${counted(Math.max(count, start + documents.length), "document")}`),
-      el("button", { type: "button", disabled: next === null, on: { click: turn(() => place.starts.push(next)) } }, "Next"),
+      el("button", { type: "button", disabled: next === null, on: { click: turn(() => ({ starts: [...starts, next] })) } }, "Next"),
     ),
   );
 }

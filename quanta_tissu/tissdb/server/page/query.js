@@ -76,6 +76,7 @@ export function queryView(database, stats, changed) {
   }
 
   async function send(explained) {
+    if (run.disabled) return; // one of keys does not wait for the buttons
     clearTimeout(timer);
     asked.abort();
     mark();
