@@ -73,8 +73,15 @@ def maintain(database: Path, name: str, memory: Path, key: bytes | None) -> None
                 copy.unlink()
 
 
-def storm(folder: Path, kills: int, seed: int = 0, key: bytes | None = None) -> list[str]:
+def storm(folder: Path, kills: int, seed: int = 0, key: bytes | None = None, least: int = 0) -> list[str]:
     """Kill processes that write and maintain one database.
+
+    Args:
+        folder: Of the database, and of what each process remembers.
+        kills: How often, or oftener:
+        seed: Of moments and victims.
+        key: The database is encrypted.
+        least: It goes on until so many writes were acknowledged, however slow the machine is.
 
     Returns:
         What is wrong afterwards.
@@ -97,7 +104,9 @@ def storm(folder: Path, kills: int, seed: int = 0, key: bytes | None = None) -> 
     running = {role: start(role) for role in roles}
     wrong = []
     try:
-        for _ in range(kills):
+        number = 0
+        while number < kills or acknowledged(folder) < least:
+            number += 1
             time.sleep(chance.expovariate(1 / 0.25))
             role = chance.choice(roles)
             if running[role].exitcode is not None:
@@ -110,6 +119,11 @@ def storm(folder: Path, kills: int, seed: int = 0, key: bytes | None = None) -> 
             process.kill()
             process.join()
     return wrong + lost(database, folder, key)
+
+
+def acknowledged(folder: Path) -> int:
+    """How many writes the processes remember that they were told of."""
+    return sum(len(memory.read_text().splitlines()) for memory in folder.glob("w*.log"))
 
 
 def lost(database: Path, folder: Path, key: bytes | None) -> list[str]:

@@ -132,13 +132,13 @@ class TestAReplicaThatIsFarAhead:
         np.testing.assert_array_equal(total.array, in_turn(arrays))
 
     def test_goes_on_if_the_other_one_does_not_come(self, moment):
-        moment(0.05)
+        moment(1)
         arrays = contributions([0, 50])
         total = sum_of(2)
         began = time.monotonic()
         for array in arrays[1]:
             total.add(1, array, False)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 25  # and not 50: it is waited for once
         total.end(1)
         total.end(0)
         np.testing.assert_array_equal(total.array, in_turn(arrays))

@@ -51,12 +51,12 @@ def recorder():
 
 def test_forward_and_backward_are_timed_apart(recorder):
     runs_on = recorder.engine(engine.get("reference"))
-    run = recorder.time(lambda: run_on_tape(SlowOp(), runs_on, np.ones(3)))
+    run = recorder.time(lambda: run_on_tape(SlowOp(0.2), runs_on, np.ones(3)))
     forward = run.tallies[Key("slow", "forward", "other", None)]
     backward = run.tallies[Key("slow", "backward", "other", None)]
     assert (forward.calls, backward.calls) == (1, 1)
-    assert 0.02 <= forward.seconds <= run.seconds
-    assert backward.seconds < 0.02
+    assert 0.2 <= forward.seconds <= run.seconds
+    assert backward.seconds < 0.2
 
 
 def test_results_are_those_without_the_profiler(recorder):
@@ -95,7 +95,7 @@ def test_operations_belong_to_the_module_that_runs_forward(recorder):
 
 def test_an_operation_inside_another_one_counts_once(recorder):
     runs_on = recorder.engine(engine.get("reference"))
-    inner = SlowOp(0.03, "inner")
+    inner = SlowOp(0.3, "inner")
 
     @dataclass
     class Outer(SlowOp):
@@ -111,8 +111,8 @@ def test_an_operation_inside_another_one_counts_once(recorder):
 
     run = recorder.time(lambda: runs_on.implementation(Outer()).forward(np.ones(2)))
     seconds = {key.op: tally.seconds for key, tally in run.tallies.items()}
-    assert seconds["inner"] >= 0.03
-    assert 0.01 <= seconds["outer"] < 0.03
+    assert seconds["inner"] >= 0.3
+    assert 0.01 <= seconds["outer"] < 0.3
     assert sum(seconds.values()) <= run.seconds
 
 
