@@ -163,6 +163,16 @@ def app(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+def _open_closed_streams() -> None:
+    """Let what is written to a closed stream (`tissu ... >&-`) go nowhere, as its user wants.
+
+    Also no file gets its descriptor then, which a library that writes to "standard output" would write into.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 as long as the process
+
+
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -172,6 +182,7 @@ def run(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Latin-1 terminal must not end a long run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -37,6 +38,28 @@ EXIT_CODES = {
 }
 
 
+_REMEDIES = {
+    errno.ENOENT: "is its name right? `ls` shows what is there",
+    errno.EACCES: "`ls -ld` shows who may read and write it and its folder",
+    errno.EPERM: "`ls -ld` shows who may read and write it and its folder",
+    errno.EISDIR: "name a file; this is a folder",
+    errno.ENOTDIR: "one of the folders in its name is a file",
+    errno.EEXIST: "name another one, or move that one away",
+    errno.ENOSPC: "make room on the disk, and do it again",
+    errno.EDQUOT: "make room on the disk, and do it again",
+    errno.EROFS: "nothing can be written there: name a place elsewhere",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "links lead round in a circle: name the file itself",
+    errno.EMFILE: "let a process have more files open: `ulimit -n 4096`",
+    errno.EIO: "the disk or the device failed: `dmesg` may say why",
+}
+
+
+def remedy(error: OSError) -> str | None:
+    """What users can do about an error of the operating system; None where that depends on too much."""
+    return _REMEDIES.get(error.errno or 0)
+
+
 def report(error: BaseException) -> int:
     """Tell the user about an exception on standard error.
 
@@ -57,13 +80,14 @@ def report(error: BaseException) -> int:
         _trace(error)
         return error.exit_code
     if isinstance(error, OSError) and error.strerror:
-        _say(": ".join(str(part) for part in (error.strerror, error.filename) if part is not None), None)
+        _say(": ".join(str(part) for part in (error.strerror, error.filename) if part is not None), remedy(error))
         _trace(error)
         return ExitCode.FAILURE
     if isinstance(error, MemoryError):
         _say(
             f"out of memory{f': {error}' if str(error) else ''}",
-            "make train.batch_size, model.context_length or the model smaller",
+            "give it less at once: a smaller file; with a model a smaller one, train.batch_size or "
+            "model.context_length",
         )
         _trace(error)
         return ExitCode.FAILURE

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quanta_tissu.cli.compiling import KernelCommand
-from quanta_tissu.cli.db.opening import database_argument, json_option, read_argument, user
+from quanta_tissu.cli.db.opening import database_argument, json_option, read_argument
 from quanta_tissu.cli.generation_options import visible
 from quanta_tissu.cli.kb_opening import collection_option, embedder_option, knowledge
+from quanta_tissu.cli.user import user
 
 if TYPE_CHECKING:
     from quanta_tissu.knowledge import FoundPassage, KnowledgeBase

@@ -114,6 +114,14 @@ class TestEndings:
         assert process.stderr.read() in ("", f"{TITLE} …\n")  # that it compiles is said if the cache is empty
         assert process.wait() == 141
 
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+    def test_a_stream_that_is_closed_is_no_error(self, closed):
+        command = f"{sys.executable} -m quanta_tissu lang explain RUN {closed}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert done.stderr == ""
+        assert (done.stdout == "") == (">&-" in closed.split())
+
     def test_ctrl_c_has_its_own_exit_code(self, tissu_process, tmp_path):
         process = tissu_process("doctor")  # takes a second; no way to know how far it is
         time.sleep(0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 import pytest
 
@@ -38,7 +40,15 @@ def test_a_system_error_names_the_file(tmp_path, capsys):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "missing").read_text()
     assert report(caught.value) == ExitCode.FAILURE
-    assert capsys.readouterr().err == f"error: No such file or directory: {tmp_path / 'missing'}\n"
+    said = capsys.readouterr().err
+    error, help = said.splitlines()
+    assert error == f"error: No such file or directory: {tmp_path / 'missing'}"
+    assert help == "  help: is its name right? `ls` shows what is there"
+
+
+def test_a_system_error_that_nobody_knows_has_no_made_up_help(capsys):
+    assert report(raised(OSError(errno.ENOTUNIQ, "Name not unique"))) == ExitCode.FAILURE
+    assert capsys.readouterr().err == "error: Name not unique\n"
 
 
 def test_running_out_of_memory_has_advice(capsys):

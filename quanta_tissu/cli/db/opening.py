@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from quanta_tissu.cli.user import user
 from quanta_tissu.errors import ConfigError, DatabaseError, NotFoundError
 
 if TYPE_CHECKING:
@@ -131,14 +131,6 @@ def require_collection(db: Database, name: str) -> None:
         raise NotFoundError(
             f"there is no collection {name!r}", hint=f"collections: {', '.join(known) or 'none yet'}"
         )
-
-
-def user() -> str:
-    """Who runs the command, for the log."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        return "local"
 
 
 def read_argument(text: str | None, what: str) -> str:

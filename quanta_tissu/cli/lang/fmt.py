@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import click
 
 from quanta_tissu.cli.failures import ExitCode
+from quanta_tissu.cli.writing import write_text
 
 
 @click.command("fmt")
@@ -56,24 +55,8 @@ def command(paths: Sequence[str], check: bool, show: bool) -> None:
         elif check:
             click.echo(source.name)
         else:
-            _write(Path(source.name), text)
+            write_text(Path(source.name), text)
     verb = "would change" if check or show else "changed"
     click.echo(f"{count} script{'s' if count != 1 else ''}: {changed} {verb}, {failed} with errors", err=True)
     if failed or (changed and (check or show)):
         click.get_current_context().exit(ExitCode.FAILURE)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file at once, so that no reader sees half of it; its permissions stay."""
-    path = path.resolve()
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, path.stat().st_mode)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -38,6 +38,7 @@ def command(script: str, form: str, output: Path | None) -> None:
     """
     from quanta_tissu.cli.lang.scripts import read_script
     from quanta_tissu.cli.run.making import refuse_wrong
+    from quanta_tissu.cli.writing import write_text
     from quanta_tissu.tisslang.engine.planning import plan_of
     from quanta_tissu.tisslang.engine.program import read_program
     from quanta_tissu.tisslang.planning.graph import as_dot, as_mermaid, graph_of
@@ -50,4 +51,4 @@ def command(script: str, form: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_text(output, text, ours=lambda there: there.startswith((b"<svg ", b"flowchart ", b"digraph ")))

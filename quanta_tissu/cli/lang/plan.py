@@ -47,6 +47,7 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
 
     from quanta_tissu.cli.lang.scripts import read_script
     from quanta_tissu.cli.run.making import refuse_wrong
+    from quanta_tissu.cli.writing import write_text
     from quanta_tissu.errors import ConfigError
     from quanta_tissu.tisslang.diagnostics.text import render
     from quanta_tissu.tisslang.engine.planning import plan_of
@@ -56,16 +57,18 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
 
     if lock is not None and check is not None:
         raise ConfigError("--lock and --check are given both", hint="--check first, then --lock to take it over")
+    if as_json and (lock is not None or check is not None):
+        raise ConfigError("--json prints the plan, and --lock and --check do not", hint="leave one of them out")
     program = read_program(read_script(Path(script)), read_script)
     refuse_wrong(program)
     settings = {"network": "allow"} if network else {}
     plan = plan_of(program.interpreter(settings, exhaustive=True).run())
     found = capabilities_of(plan)
     if lock is not None:
-        lock.write_text(as_toml(found, script), encoding="utf-8")
+        write_text(lock, as_toml(found, script), ours=lambda there: b"\nversion = 1\n" in there)
         click.echo(f"{lock} says what {script} can do at most; nothing was done", err=True)
     elif check is not None:
-        _check(read_toml(check.read_text(encoding="utf-8"), str(check)), found, check)
+        _check(read_toml(_text(check), str(check)), found, check)
     elif as_json:
         click.echo(json.dumps(as_object(plan, script), ensure_ascii=False, indent=2))
     else:
@@ -73,6 +76,17 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
         if plan.failure is not None:
             click.echo("\nEvery run fails here:\n", err=True)
             click.echo(render(plan.failure.diagnostic, plan.failure.site.source), err=True)
+
+
+def _text(path: Path) -> str:
+    from quanta_tissu.errors import ConfigError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path} is no text in UTF-8", hint="tissu lang plan --lock writes such a file"
+        ) from None
 
 
 def _check(locked: Capabilities, now: Capabilities, path: Path) -> None:

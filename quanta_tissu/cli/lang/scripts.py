@@ -6,8 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from quanta_tissu.cli.failures import remedy
 from quanta_tissu.errors import ScriptError
 from quanta_tissu.tisslang.source import SourceFile
+
+LONGEST = 10_000_000
+"""Bytes of a script that are read at most: what is longer was named by mistake, and may have no end."""
 
 
 def read_scripts(paths: Sequence[str]) -> Iterator[SourceFile]:
@@ -17,9 +21,11 @@ def read_scripts(paths: Sequence[str]) -> Iterator[SourceFile]:
         ScriptError: There is none, or one cannot be read.
     """
     for name in paths:
+        if not name:
+            raise ScriptError("the name of a script is empty", hint="is a variable of the shell not set?")
         path = Path(name)
         if name == "-":
-            yield SourceFile(_decoded(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
+            yield SourceFile(_decoded(sys.stdin.buffer.read(LONGEST + 1), "<stdin>"), "<stdin>")
         elif path.is_dir():
             found = sorted(path.rglob("*.tiss"))
             if not found:
@@ -37,12 +43,19 @@ def read_script(path: Path) -> SourceFile:
         ScriptError: It cannot be read.
     """
     try:
-        return SourceFile(_decoded(path.read_bytes(), str(path)), str(path))
+        with path.open("rb") as file:
+            return SourceFile(_decoded(file.read(LONGEST + 1), str(path)), str(path))
     except OSError as error:
-        raise ScriptError(f"{path} cannot be read: {error.strerror}", hint="name a script: plan.tiss") from error
+        hint = remedy(error) or "name a script: plan.tiss"
+        raise ScriptError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
 
 
 def _decoded(content: bytes, name: str) -> str:
+    if len(content) > LONGEST:
+        raise ScriptError(
+            f"{name} is longer than {LONGEST:,} bytes",
+            hint="is it a script? Large texts stay in files of their own",
+        )
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quanta_tissu.cli.compiling import KernelCommand
-from quanta_tissu.cli.db.opening import database_argument, json_option, user
+from quanta_tissu.cli.db.opening import database_argument, json_option
 from quanta_tissu.cli.generation_options import visible
 from quanta_tissu.cli.memory.opening import (
     collection_option,
@@ -21,6 +21,7 @@ from quanta_tissu.cli.memory.opening import (
     reasons,
     remembered,
 )
+from quanta_tissu.cli.user import user
 
 if TYPE_CHECKING:
     from quanta_tissu.knowledge.memory import Fact, FactMemory, Source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -132,6 +133,8 @@ def as_object(ending: Ending) -> dict[str, Any]:
     found: dict[str, Any] = {"run": ending.run, "folder": str(ending.folder), "status": ending.status}
     if ending.status == "done":
         found["variables"] = dict(ending.variables)
+    if ending.error is not None:
+        found["error"] = {"message": ending.error.message, "help": ending.error.hint}
     if ending.failure is not None:
         found["failure"] = ending.failure.value()
     if ending.question is not None:
@@ -146,7 +149,9 @@ def as_object(ending: Ending) -> dict[str, Any]:
 
 
 def _tell_people(ending: Ending, watcher: Progress) -> None:
+    from quanta_tissu.cli.run.person import visible
     from quanta_tissu.tisslang.diagnostics.text import render
+    from quanta_tissu.tisslang.running.people import NOBODY
 
     for diverged in ending.divergences:
         click.echo(_divergence(diverged), err=True)
@@ -165,12 +170,22 @@ def _tell_people(ending: Ending, watcher: Progress) -> None:
             click.echo(
                 f"  tissu resume {name} --again         the failed step anew, after mending its cause", err=True
             )
+            if ending.failure.diagnostic.data.get("comment") == NOBODY:
+                click.echo(
+                    f"  tissu resume {name} --again --answer approve   the same, with an answer; runs that\n"
+                    "      shall wait for one begin with tissu run --unattended wait",
+                    err=True,
+                )
         case "paused" if ending.question is not None:
             one = ending.question
-            click.echo(f"waiting for a person: {one.title}", err=True)
-            for line in one.shown.splitlines():
-                click.echo(f"  │ {line}", err=True)
-            click.echo(f"tissu resume {name} --answer {'|'.join(one.options)}", err=True)
+            click.echo(f"waiting for a person: {visible(one.title)}", err=True)
+            for line in one.shown.splitlines() if one.shown != one.title else ():
+                click.echo(f"  │ {visible(line)}", err=True)
+            for number, option in enumerate(one.options):
+                lead = "answer it with" if number == 0 else "or"
+                click.echo(f"{lead:<14} tissu resume {name} --answer {shlex.quote(visible(option))}", err=True)
+        case "broken":
+            click.echo(f"the run stands still; what is done stays done: tissu resume {name} goes on", err=True)
 
 
 def _divergence(diverged: Any) -> str:

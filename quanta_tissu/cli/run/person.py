@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 
 import click
 
+from quanta_tissu.cli.user import user
 from quanta_tissu.tisslang.running.people import Answer, Approving, Denying, Nobody, Person, Question, read_answer
 
 UNATTENDED: dict[str, type[Nobody] | type[Denying] | type[Approving]] = {
@@ -21,16 +21,16 @@ class AtTerminal:
     """Asks on the terminal; whoever ends the input there lets the run wait."""
 
     def __init__(self) -> None:
-        self._user = getpass.getuser()
+        self._user = user()
 
     def ask(self, question: Question) -> Answer | None:
         """The answer that is typed in."""
         click.echo(err=True)
         click.echo(click.style(f"? {question.title}", fg="yellow", bold=True), err=True)
         for line in question.shown.splitlines() if question.shown != question.title else ():
-            click.echo(f"  │ {_visible(line)}", err=True)
+            click.echo(f"  │ {visible(line)}", err=True)
         for number, option in enumerate(question.options, 1):
-            click.echo(f"  {number}  {_visible(option)}", err=True)
+            click.echo(f"  {number}  {visible(option)}", err=True)
         while True:
             try:
                 said = click.prompt(
@@ -52,6 +52,6 @@ def whom_to_ask(unattended: str | None) -> Person:
     return UNATTENDED[unattended or "deny"]()
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """A line without what a terminal would obey: what is approved must be what is seen."""
     return "".join(one if one.isprintable() or one == "\t" else f"\\x{ord(one):02x}" for one in text)

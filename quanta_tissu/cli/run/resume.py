@@ -15,7 +15,7 @@ from quanta_tissu.cli.run.making import (
     unattended_option,
     verbose_option,
 )
-from quanta_tissu.cli.runs.shared import project_folder, project_option
+from quanta_tissu.cli.runs.shared import project_folder, project_option, refuse_other
 
 
 @click.command("resume")
@@ -71,6 +71,7 @@ def command(
     from quanta_tissu.tisslang.running.people import Prepared
     from quanta_tissu.tisslang.running.rules import read_rules
 
+    refuse_other(anchors)
     root = project_folder(project)
     folder = find_run(run, root)
     edited = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +18,17 @@ from quanta_tissu.cli.run.making import (
     verbose_option,
 )
 from quanta_tissu.errors import ConfigError
+
+
+class _Price(click.FloatRange):
+    """An amount of money, which NaN and infinity are not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value!r} is no amount of money.", param, ctx)
+
+
+_PRICE = _Price(0)
 
 
 @click.command("run")
@@ -44,7 +57,7 @@ from quanta_tissu.errors import ConfigError
 )
 @click.option(
     "--price",
-    type=(float, float),
+    type=(_PRICE, _PRICE),
     default=(0.0, 0.0),
     metavar="IN OUT",
     help="What a million tokens of a prompt and of an answer cost, for the budget COST.",
@@ -93,7 +106,9 @@ def command(
     from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell
     from quanta_tissu.cli.run.person import whom_to_ask
     from quanta_tissu.cli.run.watching import Events, Progress
+    from quanta_tissu.cli.runs.shared import refuse_other
     from quanta_tissu.tisslang.engine.program import read_program
+    from quanta_tissu.tisslang.llm.opening import refuse_unknown
     from quanta_tissu.tisslang.running.lifecycle import Options, new_name, start
     from quanta_tissu.tisslang.running.people import Prepared
     from quanta_tissu.tisslang.running.rules import read_rules
@@ -111,6 +126,10 @@ def command(
         secrets=tuple(secrets),
         prices=price,
     )
+    for model in options.models.values():
+        refuse_unknown(model, root)
+    _refuse_unset(environment)
+    refuse_other(anchors)
     values, redactor = known_secrets()
     for secret in secrets:
         if secret not in values:
@@ -136,6 +155,20 @@ def command(
         click.echo(f"interrupted; tissu resume {name} goes on", err=True)
         click.get_current_context().exit(ExitCode.INTERRUPTED)
     tell(ending, watcher)
+
+
+def _refuse_unset(names: Sequence[str]) -> None:
+    """Refuse variables that are not there, which commands would silently lack."""
+    import os
+    from difflib import get_close_matches
+
+    for name in names:
+        if name not in os.environ:
+            close = get_close_matches(name, os.environ, n=1)
+            raise ConfigError(
+                f"there is no variable {name!r} in the environment, which --env would let commands see",
+                hint=f"did you mean {close[0]}?" if close else "set it, or leave --env out",
+            )
 
 
 def _models(given: Sequence[str]) -> dict[str, str]:

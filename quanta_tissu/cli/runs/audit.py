@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quanta_tissu.cli.failures import ExitCode
-from quanta_tissu.cli.runs.shared import project_folder, project_option
+from quanta_tissu.cli.runs.shared import project_folder, project_option, refuse_other
 
 if TYPE_CHECKING:
     from quanta_tissu.tisslang.journal.verify import Verdict
@@ -65,6 +65,7 @@ def command(
     from quanta_tissu.tisslang.journal.runs import find_run, list_runs, removed_runs
     from quanta_tissu.tisslang.journal.verify import verify
 
+    refuse_other(note)
     root = project_folder(project)
     folders = [find_run(name, root) for name in names] if names else list_runs(root)
     removed = [] if names else removed_runs(root)

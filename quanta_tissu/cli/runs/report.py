@@ -38,7 +38,7 @@ def command(name: str, project: Path | None, out: Path | None, anchors: Path | N
       tissu report
       tissu report 20261122-2345 --out review.html
     """
-    from quanta_tissu.errors import JournalError
+    from quanta_tissu.cli.writing import write_text
     from quanta_tissu.tisslang.journal.runs import find_run
     from quanta_tissu.tisslang.report.page import is_report, report
 
@@ -48,7 +48,5 @@ def command(name: str, project: Path | None, out: Path | None, anchors: Path | N
         click.echo(page, nl=False)
         return
     out = out or Path(f"{folder.name}.html")
-    if out.exists() and not is_report(out):
-        raise JournalError(f"{out} exists and is no report; it will not be replaced", hint="name another file")
-    out.write_text(page, encoding="utf-8", errors="replace")
+    write_text(out, page, ours=is_report)
     click.echo(str(out))

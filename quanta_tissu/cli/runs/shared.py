@@ -34,6 +34,18 @@ def project_folder(given: Path | None) -> Path:
     return given.resolve() if given is not None else find_project(Path.cwd())
 
 
+def refuse_other(anchors: Path | None) -> None:
+    """Refuse a file to which ends of journals would be added, and which holds something else.
+
+    Raises:
+        JournalError: It does.
+    """
+    from quanta_tissu.tisslang.journal.anchor import read_anchors
+
+    if anchors is not None and anchors.is_file():
+        read_anchors(anchors)
+
+
 def moment(time: datetime | None) -> str:
     """A time as people read it, in the zone of the machine."""
     return "" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")

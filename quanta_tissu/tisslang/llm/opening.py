@@ -94,6 +94,25 @@ def open_model(
     return _checkpoint(spec, file(spec), engine)
 
 
+def refuse_unknown(spec: str, base: Path) -> None:
+    """Make sure that what a name stands for is there, without loading a checkpoint or asking a server.
+
+    Args:
+        spec: The name; see the head of this file.
+        base: The folder that paths are relative to.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    kind, colon, rest = spec.partition(":")
+    if kind == "cassette" and "=" in rest:
+        refuse_unknown(rest.partition("=")[2], base)
+    elif spec.startswith(("http://", "https://")) or (colon and kind in ("mock", "cassette")):
+        open_model(spec, base=base)
+    elif not (base / spec).is_dir() or not spec:
+        raise ModelError(f"there is no model {spec!r}", hint=f"models are {FORMS}")
+
+
 def key_of(url: str) -> str | None:
     """The API key of a server, from the environment.
 

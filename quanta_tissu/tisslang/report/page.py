@@ -47,10 +47,9 @@ def report(folder: Path, *, anchors: Path | None = None) -> str:
     return str(_page(tell(folder), verify(folder, anchors=anchors)))
 
 
-def is_report(path: Path) -> bool:
-    """Whether a file is a page that `report` made."""
-    with path.open("rb") as file:
-        return f'name="generator" content="{GENERATOR}"'.encode() in file.read(2000)
+def is_report(beginning: bytes) -> bool:
+    """Whether what begins so is a page that `report` made."""
+    return f'name="generator" content="{GENERATOR}"'.encode() in beginning[:2000]
 
 
 def _page(story: Story, verdict: Verdict) -> Html:

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from quanta_tissu.errors import ConfigError
 
+NOBODY = "nobody is there to ask"
+"""The comment of a refusal that nobody has uttered."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -65,7 +68,7 @@ class Denying:
     def ask(self, question: Question) -> Answer | None:
         """No, in the form that the question has."""
         refusal = {"pause": "stop", "review": "reject", "permit": "deny"}.get(question.what)
-        return None if refusal is None else Answer(choice=refusal, by="policy", comment="nobody is there to ask")
+        return None if refusal is None else Answer(choice=refusal, by="policy", comment=NOBODY)
 
 
 class Approving:
@@ -102,9 +105,8 @@ class Prepared:
         try:
             answer = read_answer(self._answers[0], question, self._by)
         except ValueError as error:
-            raise ConfigError(
-                f"the answer {error}", hint=f"the question is: {question.title} {question.shown}"[:300]
-            ) from None
+            asked = question.title if question.shown == question.title else f"{question.title} {question.shown}"
+            raise ConfigError(f"the answer {error}", hint=f"the question is: {asked}"[:300]) from None
         self._answers.pop(0)
         return answer
 

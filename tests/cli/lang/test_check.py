@@ -44,6 +44,18 @@ class TestCheck:
         (tmp_path / "empty").mkdir()
         assert "there is no script in" in tissu("lang", "check", str(tmp_path / "empty")).err
 
+    @pytest.mark.parametrize("command", ["check", "fmt"])
+    def test_an_empty_name_is_not_the_current_folder(self, tissu, command):
+        outcome = tissu("lang", command, "")
+        assert outcome.code == 1
+        assert "the name of a script is empty" in outcome.err
+
+    @pytest.mark.parametrize("command", ["check", "plan", "graph", "fmt"])
+    def test_what_has_no_end_is_not_read_for_ever(self, tissu, command):
+        outcome = tissu("lang", command, "/dev/zero")
+        assert outcome.code == 1
+        assert "/dev/zero is longer than 10,000,000 bytes" in outcome.err
+
 
 class TestExplain:
     def test_a_mistake(self, tissu):

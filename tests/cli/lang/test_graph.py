@@ -105,3 +105,14 @@ def test_dot_is_balanced_and_quoted(drawn):
 def test_a_picture_goes_to_a_file(drawn, tmp_path):
     assert tissu(["lang", "graph", "plan.tiss", "-o", "plan.svg"]) == 0
     assert (tmp_path / "plan.svg").read_text() == drawn("svg")
+
+
+def test_a_picture_replaces_nothing_but_pictures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.tiss").write_text(SCRIPT)
+    assert tissu(["lang", "graph", "plan.tiss", "-o", "plan.tiss"]) == 1
+    assert "plan.tiss exists and is something else" in capsys.readouterr().err
+    assert (tmp_path / "plan.tiss").read_text() == SCRIPT
+    for form in ("svg", "mermaid", "dot", "svg"):
+        assert tissu(["lang", "graph", "plan.tiss", "--format", form, "-o", "picture"]) == 0
+    assert (tmp_path / "picture").read_text().startswith("<svg ")

@@ -113,3 +113,22 @@ def test_what_is_no_lock_is_refused(script, capsys):
 def test_a_lock_is_not_checked_and_written_at_once(script, capsys):
     lock(script)
     assert tissu(["lang", "plan", "plan.tiss", "--check", "lock.toml", "--lock", "x"]) == 2
+
+
+class TestHeldWrong:
+    def test_a_lock_replaces_nothing_but_a_lock(self, script, capsys):
+        assert tissu(["lang", "plan", "plan.tiss", "--lock", "plan.tiss"]) == 1
+        assert "plan.tiss exists and is something else" in capsys.readouterr().err
+        assert script.read_text() == SCRIPT
+        assert lock(script) == lock(script)
+
+    def test_a_lock_that_is_no_text(self, script, capsys):
+        (script.parent / "lock").write_bytes(b"\xff\xfe")
+        assert tissu(["lang", "plan", "plan.tiss", "--check", "lock"]) == 2
+        assert "lock is no text in UTF-8\n  help: tissu lang plan --lock writes" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--lock", "--check"])
+    def test_json_is_not_ignored(self, script, option, capsys):
+        (script.parent / "lock").touch()
+        assert tissu(["lang", "plan", "plan.tiss", "--json", option, "lock"]) == 2
+        assert "leave one of them out" in capsys.readouterr().err

@@ -176,3 +176,70 @@ def test_an_interrupt_ends_the_command_and_the_run_goes_on(project, capsys):
     (name,) = runs(project)
     assert tissu(["resume", name, "--answer", "skip"]) == 0
     assert (project / "log.txt").read_text() == "one\nthree\n"
+
+
+class TestHeldWrong:
+    """What is wrong on the command line is said before anything is done."""
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--model", "nowhere"], "there is no model 'nowhere'"),
+            (["--model", "mock:nowhere.yaml"], "cannot read the answers of a mock from"),
+            (["--model", "cassette:new.jsonl=nowhere"], "there is no model 'nowhere'"),
+            (["--model", "http://localhost:1/v1"], "names no model"),
+            (["--model", ""], "there is no model ''"),
+            (["--env", "NO_SUCH_VARIABLE"], "there is no variable 'NO_SUCH_VARIABLE'"),
+            (["--price", "-1", "1"], "--price"),
+            (["--price", "1", "nan"], "--price"),
+            (["--price", "inf", "1"], "--price"),
+            (["--anchor", "plan.tiss"], "plan.tiss is no file of anchors"),
+        ],
+    )
+    def test_nothing_is_begun(self, project, capsys, options, message):
+        write(project, 'WRITE "a.txt" "a"')
+        assert tissu(["run", "plan.tiss", *options]) in (1, 2)
+        assert message in capsys.readouterr().err
+        assert runs(project) == []
+        assert sorted(path.name for path in project.iterdir()) == ["plan.tiss"]
+
+    def test_a_variable_that_is_nearly_there(self, project, monkeypatch, capsys):
+        monkeypatch.setenv("DEPLOY_TARGET", "x")
+        write(project, 'LOG "a"')
+        assert tissu(["run", "plan.tiss", "--env", "DEPLOY_TARGT"]) == 2
+        assert "did you mean DEPLOY_TARGET?" in capsys.readouterr().err
+
+    def test_whoever_resumes_cannot_have_anchors_added_to_a_script(self, project, capsys):
+        write(project, 'PAUSE "look"')
+        assert tissu(["run", "plan.tiss", "--unattended", "wait"]) == 75
+        assert tissu(["resume", "last", "--answer", "continue", "--anchor", "plan.tiss"]) == 1
+        assert (project / "plan.tiss").read_text() == 'PAUSE "look"\n'
+
+
+def test_a_question_is_shown_once_with_commands_that_answer_it(project, capsys):
+    write(project, 'CHOOSE "Which one?" {\n OPTION "This one" { LOG "a" }\n OPTION "B" { LOG "b" }\n}')
+    assert tissu(["run", "plan.tiss"]) == 75
+    said = capsys.readouterr().err
+    (name,) = runs(project)
+    assert said.count("Which one?") == 1
+    assert f"answer it with tissu resume {name} --answer 'This one'\n" in said
+    assert f"or             tissu resume {name} --answer B\n" in said
+
+
+def test_who_was_refused_for_want_of_a_person_is_told_how_to_answer(project, capsys):
+    write(project, 'VAR a = "x"\nREQUEST_REVIEW a\nLOG "approved"')
+    assert tissu(["run", "plan.tiss"]) == 1
+    assert "--again --answer approve" in capsys.readouterr().err
+    assert tissu(["resume", "last", "--again", "--answer", "approve"]) == 0
+    assert capsys.readouterr().out == "approved\n"
+
+
+def test_an_answer_that_fits_not_says_how_the_run_goes_on_also_to_programs(project, capsys):
+    write(project, 'PAUSE "look"')
+    assert tissu(["run", "plan.tiss", "--answer", "maybe"]) == 2
+    (name,) = runs(project)
+    assert f"tissu resume {name} goes on" in capsys.readouterr().err
+    assert tissu(["resume", name, "--answer", "maybe", "--json"]) == 2
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["status"] == "broken"
+    assert last["error"]["message"] == "the answer 'maybe' is none of continue, stop"

@@ -96,3 +96,12 @@ def test_names_that_mean_no_run(tissu, project, tmp_path, monkeypatch):
         outcome = tissu(*arguments)
         assert outcome.code == 1
         assert "there are no runs in" in outcome.err
+
+
+def test_ends_are_not_noted_in_a_file_that_is_something_else(tissu, project, tmp_path):
+    other = tmp_path / "letter.txt"
+    other.write_text("Dear all\n")
+    outcome = tissu("audit", "--note", str(other))
+    assert outcome.code == 1
+    assert "letter.txt is no file of anchors" in outcome.err
+    assert other.read_text() == "Dear all\n"

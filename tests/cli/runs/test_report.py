@@ -25,7 +25,7 @@ def test_nothing_else_is_replaced(tissu, project):
     (project / "failed-1.html").write_text("something else")
     outcome = tissu("report")
     assert outcome.code == 1
-    assert "failed-1.html exists and is no report" in outcome.err
+    assert "failed-1.html exists and is something else" in outcome.err
     assert (project / "failed-1.html").read_text() == "something else"
 
 
