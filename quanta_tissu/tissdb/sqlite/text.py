@@ -22,9 +22,9 @@ _MERGED_FROM, _MERGED_AT_ONCE = 16, 64
 commit, and from how many on it joins them all before it goes on.
 
 The fewer, the oftener a document is written again. By default (4 and 16) many small commits outrun the joining,
-until one of them has to wait for all of it. With 8 and 16 the longest of 27 documents in 100,000 took 38 ms; with 16
-and 64 it takes 15, a document a seventh less, and a search looks into 90 parts at most instead of 36, which is not
-felt.
+until one of them has to wait for all of it. With 8 and 16 the longest of 27 documents in 100,000 took 38 ms; with
+16 and 64 it takes 15, a document a seventh less, and a search looks into 90 parts at most instead of 36, which is
+not felt.
 """
 
 
