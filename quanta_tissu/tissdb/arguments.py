@@ -13,6 +13,9 @@ from quanta_tissu.tissdb.values import Value
 Expiry = dt.datetime | dt.timedelta | None
 """When a document is to be gone: at a time, or after one."""
 
+LAST_MOMENT = 253_402_300_799_999_999
+"""The end of the year 9999, in microseconds since 1970."""
+
 
 def as_new(value: dict[str, Value] | NewDocument, expires: int | None) -> NewDocument:
     """A document of `insert_many`: its fields may be with its id and its vectors."""
@@ -30,7 +33,12 @@ def moment_of(expires: Expiry) -> int | None:
     if expires is None:
         return None
     if isinstance(expires, dt.timedelta):
-        return now() + round(expires.total_seconds() * 1e6)
+        moment = now() + round(expires.total_seconds() * 1e6)
+        if moment > LAST_MOMENT:
+            raise DatabaseError(
+                f"expires = {expires!r} is after the year 9999", hint="leave it out: the document stays then"
+            )
+        return moment
     if not isinstance(expires, dt.datetime) or expires.tzinfo is None:
         raise DatabaseError(
             f"expires = {expires!r} is no moment", hint="a timedelta from now, or a datetime with a zone"

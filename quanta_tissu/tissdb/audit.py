@@ -99,16 +99,26 @@ def verify_log(connection: Connection, anchors: Iterable[Head] = ()) -> AuditRep
 
 
 def append_anchor(path: Path, uuid: str, head: Head) -> None:
-    """Note a head in a file of anchors, and wait until the disk has it."""
+    """Note a head in a file of anchors, and wait until the disk has it.
+
+    Raises:
+        DatabaseError: The file holds something else, or cannot be written.
+    """
     line = json.dumps({"database": uuid, "seq": head.seq, "hash": head.hash.hex(), "time": round(time.time(), 3)})
     try:
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as there:
+                if not there.readline(10_000).startswith(b'{"database":'):
+                    raise DatabaseError(
+                        f"{path} is no file of anchors", hint="name another one: nothing was added"
+                    )
         with path.open("a", encoding="ascii") as file:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise DatabaseError(
-            f"the anchor cannot be written: {error}", hint="name a file that can be written"
+            f"the anchor cannot be noted in {path}: {error.strerror}", hint="name a file that can be written"
         ) from None
 
 
@@ -120,8 +130,13 @@ def read_anchors(path: Path, uuid: str) -> list[Head]:
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatabaseError(f"{path} cannot be read as anchors: {error}") from None
+    except OSError as error:
+        raise DatabaseError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="name a file of anchors: `tissu db audit anchor` makes one",
+        ) from None
+    except UnicodeDecodeError:
+        raise DatabaseError(f"{path} is no file of anchors", hint="`tissu db audit anchor` makes one") from None
     found, others = [], 0
     for number, line in enumerate(lines, 1):
         try:

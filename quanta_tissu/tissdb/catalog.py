@@ -74,7 +74,10 @@ def add_collection(
     """
     check_name(name)
     if name in catalog.collections:
-        raise ConflictError(f"there is a collection {name!r} already")
+        raise ConflictError(
+            f"there is a collection {name!r} already, with other settings",
+            hint="alter_collection changes them, or `tissu db alter`",
+        )
     info = CollectionInfo(_next_number(connection, "_collections"), name, settings, {})
     connection.run(
         "INSERT INTO _collections (number, name, settings) VALUES (?, ?, ?)",

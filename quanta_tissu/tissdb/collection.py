@@ -444,7 +444,11 @@ class Collection:
     def _vector_index(self, info: CollectionInfo | None, name: str) -> Index:
         index = None if info is None else info.indexes.get(name)
         if index is None:
-            raise NotFoundError(f"collection {self.name!r} has no index {name!r}")
+            vectors = [one.name for one in info.indexes.values() if one.kind == "vector"] if info else []
+            raise NotFoundError(
+                f"collection {self.name!r} has no index {name!r}",
+                hint=f"indexes of vectors: {', '.join(vectors) or 'none yet'}",
+            )
         if index.kind != "vector":
             raise DatabaseError(f"{name!r} is a {index.kind} index", hint="indexes of vectors are tuned")
         return index

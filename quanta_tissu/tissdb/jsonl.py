@@ -10,6 +10,7 @@ from typing import TextIO
 import numpy as np
 
 from quanta_tissu.errors import InvalidDocumentError
+from quanta_tissu.tissdb.arguments import LAST_MOMENT
 from quanta_tissu.tissdb.collection import Collection
 from quanta_tissu.tissdb.documents import NewDocument
 from quanta_tissu.tissdb.ids import check_id, new_id
@@ -80,7 +81,8 @@ def new_document(value: Value, *, id: str | None = None) -> NewDocument:
     id = own if id is None else id
     if isinstance(expires, dt.datetime):
         expires = (expires - _EPOCH) // dt.timedelta(microseconds=1)
-    if expires is not None and (not isinstance(expires, int) or isinstance(expires, bool)):
+    whole = isinstance(expires, int) and not isinstance(expires, bool)
+    if expires is not None and not (whole and abs(expires) <= LAST_MOMENT):
         raise InvalidDocumentError(
             f"_expires = {expires!r} is no moment", path="_expires", hint="microseconds since 1970, or a $datetime"
         )

@@ -26,6 +26,9 @@ class Unset(Enum):
 
 UNSET = Unset.UNSET
 
+LONGEST_LIFE = 1e11
+"""Seconds: some thousands of years, so that the moment at which a document expires is a date."""
+
 
 def settings_of(schema: dict[str, Any] | None, ttl: float | None) -> dict[str, Any]:
     """Settings as the catalog keeps them: those that are there.
@@ -38,8 +41,11 @@ def settings_of(schema: dict[str, Any] | None, ttl: float | None) -> dict[str, A
         check_is_schema(schema)
         settings["schema"] = schema
     if ttl is not None:
-        if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < float("inf"):
-            raise DatabaseError(f"ttl = {ttl!r} is no time to live", hint="seconds, more than 0")
+        if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= LONGEST_LIFE:
+            raise DatabaseError(
+                f"ttl = {ttl!r} is no time to live",
+                hint="seconds, more than 0 and not more than 1e11; none: for ever",
+            )
         settings["ttl"] = ttl
     return settings
 

@@ -76,7 +76,9 @@ def decode_json(data: str | bytes) -> Value:
     try:
         return json.loads(data, object_hook=_checked_revive, parse_constant=_refuse_constant)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InvalidDocumentError(f"this is not JSON: {error}") from None
+        raise InvalidDocumentError(
+            f"this is not JSON: {error}", hint='as in {"title": "A note", "stars": 3}'
+        ) from None
     except RecursionError:
         raise InvalidDocumentError(_TOO_DEEP_MESSAGE) from None
 

@@ -146,5 +146,12 @@ def test_files_of_anchors_are_checked(db, tmp_path):
         other.anchor(tmp_path / "other")
     with pytest.raises(DatabaseError, match="no anchor of this database"):
         db.verify_log(tmp_path / "other")
-    with pytest.raises(DatabaseError, match="cannot be written"):
+    with pytest.raises(DatabaseError, match="cannot be noted"):
         db.anchor(tmp_path / "no" / "folder")
+
+
+def test_a_file_that_is_something_else_gets_no_anchor(db, tmp_path):
+    (tmp_path / "letter").write_text("Dear all\n")
+    with pytest.raises(DatabaseError, match="letter is no file of anchors"):
+        db.anchor(tmp_path / "letter")
+    assert (tmp_path / "letter").read_text() == "Dear all\n"

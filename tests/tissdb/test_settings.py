@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 
@@ -113,3 +114,17 @@ def test_upsert_tells_whether_it_inserted(db):
     with db.transaction() as tx:
         assert tx["notes"].upsert("z", {}).created
         assert not tx["notes"].upsert("z", {}).created
+
+
+@pytest.mark.parametrize("ttl", [math.inf, 1e12, 10**30])
+def test_a_life_beyond_all_dates_is_none(db, ttl):
+    with pytest.raises(DatabaseError, match="no time to live"):
+        db.create_collection("a", ttl=ttl)
+    with pytest.raises(DatabaseError, match="after the year 9999"):
+        db["a"].insert({}, expires=dt.timedelta(days=999_999_999))
+
+
+def test_the_longest_life_is_one(db):
+    db.create_collection("a", ttl=1e11)
+    db["a"].insert({}, id="x")
+    assert db.query("SELECT _expires FROM a").rows[0][0].year > 5000

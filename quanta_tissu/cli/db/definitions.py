@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from quanta_tissu.cli.db.opening import collection_argument, counted, database_argument, opened, require_collection
+from quanta_tissu.cli.numbers import SECONDS
 from quanta_tissu.errors import ConfigError, DataError
 
 
@@ -17,7 +18,7 @@ from quanta_tissu.errors import ConfigError, DataError
 @database_argument
 @click.argument("collection", metavar="[COLLECTION]", required=False)
 @click.option("--schema", metavar="FILE", type=click.Path(path_type=Path), help="JSON Schema of its documents.")
-@click.option("--ttl", metavar="SECONDS", type=float, help="How long a document of it lives.")
+@click.option("--ttl", metavar="SECONDS", type=SECONDS, help="How long a document of it lives.")
 def create_command(database: str, collection: str | None, schema: Path | None, ttl: float | None) -> None:
     """Make a database, or a collection in it.
 
@@ -43,7 +44,7 @@ def create_command(database: str, collection: str | None, schema: Path | None, t
 @collection_argument
 @click.option("--schema", metavar="FILE", type=click.Path(path_type=Path), help="JSON Schema of its documents.")
 @click.option("--no-schema", is_flag=True, help="Documents need no schema any more.")
-@click.option("--ttl", metavar="SECONDS", type=float, help="How long a document lives that comes from now on.")
+@click.option("--ttl", metavar="SECONDS", type=SECONDS, help="How long a document lives that comes from now on.")
 @click.option("--no-ttl", is_flag=True, help="Documents that come from now on stay.")
 def alter_command(
     database: str, collection: str, schema: Path | None, no_schema: bool, ttl: float | None, no_ttl: bool

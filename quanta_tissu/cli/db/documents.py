@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from quanta_tissu.cli.db.opening import (
     read_argument,
     require_collection,
 )
+from quanta_tissu.cli.numbers import SECONDS
 from quanta_tissu.errors import ConfigError, NotFoundError
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -33,7 +35,7 @@ _revision_option = click.option(
 @click.option("--id", help="The document's id; `_id` in the document is the same. By default a new one.")
 @click.option("--patch", is_flag=True, help="Change these fields only (JSON Merge Patch): null removes one.")
 @_revision_option
-@click.option("--ttl", metavar="SECONDS", type=click.FloatRange(0, min_open=True), help="Let it live so long.")
+@click.option("--ttl", metavar="SECONDS", type=SECONDS, help="Let it live so long.")
 @click.option("--key", help="Idempotency key: what was done under it is not done again.")
 @json_option
 def put_command(
@@ -69,6 +71,11 @@ def put_command(
         "expires": expires if ttl is None else dt.timedelta(seconds=ttl),
         "key": key,
     }
+    if new.expires is not None and new.expires <= time.time() * 1e6:
+        raise ConfigError(
+            f"_expires is {new.expires}, which is over: the document would be gone at once",
+            hint='microseconds since 1970, or {"$datetime": "2027-01-01T00:00:00Z"}; or --ttl SECONDS',
+        )
     with opened(database) as db:
         into = db.collection(collection)
         if patch:
@@ -99,7 +106,7 @@ def get_command(database: str, collection: str, id: str, as_json: bool) -> None:
         require_collection(db, collection)
         document = db.collection(collection).get(id)
     if document is None:
-        raise NotFoundError(f"there is no document {id!r} in {collection!r}")
+        raise _missing(collection, id)
     click.echo((json_line if as_json else pretty_json)(document.as_dict()))
 
 
@@ -116,5 +123,16 @@ def delete_command(database: str, collection: str, id: str, revision: int | None
       tissu db delete notes.db notes first --revision 12
     """
     with opened(database) as db:
-        db.collection(collection).delete(id, revision=revision)
+        require_collection(db, collection)
+        try:
+            db.collection(collection).delete(id, revision=revision)
+        except NotFoundError:
+            raise _missing(collection, id) from None
     click.echo(f"deleted {id}")
+
+
+def _missing(collection: str, id: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no document {id!r} in {collection!r}",
+        hint=f"`tissu db query DB 'SELECT _id FROM {collection} LIMIT 20'` lists some",
+    )

@@ -21,6 +21,7 @@ from quanta_tissu.cli.db.opening import (
     opened,
     require_collection,
 )
+from quanta_tissu.cli.writing import replacing
 from quanta_tissu.errors import ConflictError, DataError
 
 
@@ -80,8 +81,11 @@ def export_command(database: str, collection: str, file: str, force: bool) -> No
     """
     from quanta_tissu.tissdb.jsonl import export_lines
 
-    if file != "-" and Path(file).exists() and not force:
+    target = Path(file)
+    if file != "-" and target.is_file() and not force:
         raise DataError(f"{file} is there already", hint="name another file, or replace it with --force")
+    if file != "-" and target.exists() and Path(database).exists() and target.samefile(database):
+        raise DataError(f"{file} is the database itself", hint="name another file: it would be lost")
     with opened(database) as db:
         require_collection(db, collection)
         with db.view() as view:
@@ -91,16 +95,11 @@ def export_command(database: str, collection: str, file: str, force: bool) -> No
                     click.echo(line)
                 return
             began, done = time.perf_counter(), 0
-            partial = Path(f"{file}.partial")
-            try:
-                with _showing("exporting", None) as show, partial.open("w", encoding="utf-8", newline="\n") as out:
-                    for done, line in enumerate(lines, 1):
-                        out.write(line + "\n")
-                        if done % 1000 == 0:
-                            show(done, 0)
-                partial.replace(file)
-            finally:
-                partial.unlink(missing_ok=True)
+            with _showing("exporting", None) as show, replacing(target, ours=_no_database) as out:
+                for done, line in enumerate(lines, 1):
+                    out.write(f"{line}\n".encode())
+                    if done % 1000 == 0:
+                        show(done, 0)
     click.echo(f"exported {_rate(done, time.perf_counter() - began)} to {file}")
 
 
@@ -141,6 +140,10 @@ def copy_command(source: str, target: str, as_json: bool) -> None:
         f"with {counted(copied.indexes, 'index')} and {counted(copied.vectors, 'vector')}; "
         f"compared: SHA-256 {copied.digest[:16]}…"
     )
+
+
+def _no_database(beginning: bytes) -> bool:
+    return not beginning.startswith(b"SQLite format 3\0")
 
 
 class _Lines:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from quanta_tissu.cli.numbers import SECONDS
 from quanta_tissu.cli.user import user
 from quanta_tissu.errors import ConfigError, DatabaseError, NotFoundError
 
@@ -33,7 +34,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     help="Give up after so long. [never]",
 )
 
@@ -139,9 +140,11 @@ def read_argument(text: str | None, what: str) -> str:
         raise click.UsageError(f"{what} is missing: give it, or - and standard input")
     if text is None or text == "-":
         try:
-            return sys.stdin.read()
+            return sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DatabaseError(f"standard input is not UTF-8 text: {error.reason}") from None
+            raise DatabaseError(
+                f"standard input is not UTF-8 text: {error.reason} at byte {error.start}", hint="save it as UTF-8"
+            ) from None
     return text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from quanta_tissu.cli.db.opening import json_option, print_table, refuse_key, secret
+from quanta_tissu.cli.numbers import FiniteRange
 from quanta_tissu.errors import ConfigError
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -23,7 +24,7 @@ _path = click.Path(path_type=Path)
 @click.option("--tokens", metavar="FILE", type=_path, help="Who may ask; without it only this machine.")
 @click.option("--tls-cert", metavar="FILE", type=_path, help="Certificate with its chain (PEM): use HTTPS.")
 @click.option("--tls-key", metavar="FILE", type=_path, help="Key of the certificate (PEM).")
-@click.option("--rate", default=0.0, type=click.FloatRange(0), help="Requests of a token in a second. [any]")
+@click.option("--rate", default=0.0, type=FiniteRange(0), help="Requests of a token in a second. [any]")
 @click.option(
     "--burst",
     default=100,
@@ -42,7 +43,7 @@ _path = click.Path(path_type=Path)
     "--query-timeout",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Seconds that a read may take; 0 for any.",
 )
 @click.option("--log-requests", is_flag=True, help="Write a line to standard error for each request.")
@@ -116,7 +117,7 @@ def token_command() -> None:
 @click.option(
     "--grant", "grants", multiple=True, metavar="DB=ROLE", help="reader, writer or admin; * is every database."
 )
-@click.option("--days", type=click.FloatRange(0, min_open=True), help="For how long it holds. [until revoked]")
+@click.option("--days", type=FiniteRange(0, 1e6, min_open=True), help="For how long it holds. [until revoked]")
 @json_option
 def add_command(file: Path, name: str, grants: tuple[str, ...], days: float | None, as_json: bool) -> None:
     """Make a token and print it, once: it cannot be shown again.

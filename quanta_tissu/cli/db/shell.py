@@ -20,7 +20,7 @@ from quanta_tissu.cli.db.opening import (
     print_table,
     require_collection,
 )
-from quanta_tissu.errors import NotFoundError, TissuError
+from quanta_tissu.errors import DatabaseError, NotFoundError, TissuError
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -99,9 +99,7 @@ def command(database: str) -> None:
     with opened(database) as db:
         shell = Shell(db)
         if not sys.stdin.isatty():
-            for line in sys.stdin:
-                if not shell.run(line):
-                    return
+            _run_all(shell, sys.stdin.buffer)
             return
         read = _reader(lambda: _words(db))
         click.echo(
@@ -117,6 +115,21 @@ def command(database: str) -> None:
                 continue
             except TissuError as error:
                 click.echo(f"error: {error}", err=True)
+
+
+def _run_all(shell: Shell, lines: Iterable[bytes]) -> None:
+    """Run statements from a pipe, and say at which line one fails."""
+    for number, line in enumerate(lines, 1):
+        try:
+            if not shell.run(line.decode("utf-8-sig" if number == 1 else "utf-8")):
+                return
+        except UnicodeDecodeError as error:
+            raise DatabaseError(
+                f"line {number} is not UTF-8 text: {error.reason}", hint="save it as UTF-8"
+            ) from None
+        except TissuError:
+            click.echo(f"line {number} of standard input cannot be done, nor what comes after it:", err=True)
+            raise
 
 
 class Shell:

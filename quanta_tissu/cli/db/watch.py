@@ -8,6 +8,7 @@ import click
 
 from quanta_tissu.cli.db.audit import entry_fields, entry_line
 from quanta_tissu.cli.db.opening import database_argument, opened
+from quanta_tissu.cli.numbers import FiniteRange
 
 
 @click.command("watch")
@@ -17,7 +18,7 @@ from quanta_tissu.cli.db.opening import database_argument, opened
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="End when nothing has changed for so long. [never]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each change.")
@@ -32,5 +33,9 @@ def command(
       tissu db watch notes.db notes --since 1200 --json
     """
     with opened(database) as db:
+        known = db.collections()
+        if collection is not None and collection not in known:
+            there = ", ".join(known) or "none"
+            click.echo(f"there is no collection {collection!r} yet (there are: {there}); waiting for it", err=True)
         for entry in db.watch(since, collection=collection, timeout=timeout):
             click.echo(json.dumps(entry_fields(entry)) if as_json else entry_line(entry))

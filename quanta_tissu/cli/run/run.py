@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from quanta_tissu.cli.failures import ExitCode
+from quanta_tissu.cli.numbers import FiniteRange
 from quanta_tissu.cli.run.making import (
     anchor_option,
     answer_option,
@@ -19,16 +18,7 @@ from quanta_tissu.cli.run.making import (
 )
 from quanta_tissu.errors import ConfigError
 
-
-class _Price(click.FloatRange):
-    """An amount of money, which NaN and infinity are not."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        return number if math.isfinite(number) else self.fail(f"{value!r} is no amount of money.", param, ctx)
-
-
-_PRICE = _Price(0)
+_PRICE = FiniteRange(0)
 
 
 @click.command("run")

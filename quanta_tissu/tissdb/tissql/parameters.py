@@ -14,6 +14,7 @@ from quanta_tissu.tissdb.values import Value, decode, encode
 Parameters = Sequence[Any] | Mapping[str, Any]
 """Values for `?` in their order, or for `:name` by name."""
 
+_HINT = "a list for ?, as in [1, 'x'], a dict for :name, as in {'name': 1}; in `tissu db` -p VALUE, -p NAME=VALUE"
 _INT64 = 2**63
 
 MOST_VALUES = 1_000
@@ -33,7 +34,7 @@ def bound(parsed: ir.Parsed, parameters: Parameters) -> dict[int | str, Value]:
     else:
         raise QueryError(
             f"parameters are a {type(parameters).__name__}",
-            hint="a list for ?, a dict for :name: [1, 'x'], {'name': 1}",
+            hint=_HINT,
         )
     if given.keys() != set(parsed.parameters):
         raise _mismatch(parsed, given)
@@ -63,10 +64,12 @@ def _mismatch(parsed: ir.Parsed, given: Mapping[int | str, Any]) -> QueryError:
             message = f"there are {len(parsed.parameters)} ? and {count} values for them"
         else:
             message = f"there is no value for :{key}"
-        return error_at(parsed.text, _span(parsed, key), message, "a list for ?, a dict for :name")
+        return error_at(parsed.text, _span(parsed, key), message, _HINT)
     extra = next(key for key in given if key not in parsed.parameters)
     said = f"value {extra + 1}" if isinstance(extra, int) else f"a value for :{extra}"
-    return error_at(parsed.text, (0, len(parsed.text)), f"{said} is given, which the statement does not ask for")
+    return error_at(
+        parsed.text, (0, len(parsed.text)), f"{said} is given, which the statement does not ask for", _HINT
+    )
 
 
 def _value(parsed: ir.Parsed, key: int | str, value: Any) -> Value:

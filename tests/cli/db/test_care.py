@@ -112,7 +112,7 @@ def test_anchors_find_a_log_that_was_cut(tissu, notes, tmp_path):
     outcome = tissu("db", "audit", "verify", earlier, "--anchors", anchors)
     assert outcome.code == 1
     assert "its end was cut off" in outcome.out
-    assert "cannot be read as anchors" in tissu("db", "audit", "verify", notes, "--anchors", "none").err
+    assert "none cannot be read" in tissu("db", "audit", "verify", notes, "--anchors", "none").err
 
 
 def test_watch_shows_changes_since_a_number(tissu, notes):
@@ -133,3 +133,29 @@ def test_a_database_that_is_not_there_is_not_made(tissu, tmp_path, command):
     assert outcome.code == 1
     assert "there is no database" in outcome.err
     assert not path.exists()
+
+
+class TestAnchorsInAFileOfSomethingElse:
+    def test_nothing_is_added_to_the_database_itself(self, tissu, notes):
+        before = Path(notes).read_bytes()
+        outcome = tissu("db", "audit", "anchor", notes, notes)
+        assert outcome.code == 1
+        assert "is no file of anchors" in outcome.err
+        assert Path(notes).read_bytes() == before
+
+    def test_nor_to_a_letter(self, tissu, notes, tmp_path):
+        (tmp_path / "letter").write_text("Dear all\n")
+        assert tissu("db", "audit", "anchor", notes, str(tmp_path / "letter")).code == 1
+        assert (tmp_path / "letter").read_text() == "Dear all\n"
+
+    def test_one_that_is_not_there_is_named(self, tissu, notes, tmp_path):
+        outcome = tissu("db", "audit", "verify", notes, "--anchors", str(tmp_path / "none"))
+        assert outcome.code == 1
+        assert "none cannot be read: No such file or directory\n  help: " in outcome.err
+
+
+def test_whoever_watches_what_is_not_there_is_told(tissu, notes):
+    outcome = tissu("db", "watch", notes, "note", "--timeout", "0")
+    assert outcome.code == 0
+    assert outcome.err == "there is no collection 'note' yet (there are: notes); waiting for it\n"
+    assert tissu("db", "watch", notes, "--timeout", "nan").code == 2

@@ -70,7 +70,7 @@ def test_in_a_terminal_the_answer_counts(tissu, notes, typed, monkeypatch):
     ("args", "says"),
     [
         (["create", "DB", "--ttl", "3"], "name the collection"),
-        (["create", "DB", "x", "--ttl", "0"], "no time to live"),
+        (["create", "DB", "x", "--ttl", "0"], "Invalid value for '--ttl'"),
         (["create", "DB", "x", "--schema", "none.json"], "No such file"),
         (["create", "DB", "x", "--schema", "BAD"], "is not JSON"),
         (["create", "DB", "x", "--schema", "LIST"], "a schema is an object"),
@@ -133,7 +133,7 @@ def test_settings_of_a_collection_are_altered(tissu, notes, tmp_path):
     [
         ((), "nothing is to be altered"),
         (("--ttl", "1", "--no-ttl"), "--ttl and --no-ttl contradict each other"),
-        (("--ttl", "-1"), "no time to live"),
+        (("--ttl", "-1"), "Invalid value for '--ttl'"),
     ],
 )
 def test_alterations_that_mean_nothing_are_refused(tissu, notes, options, said):

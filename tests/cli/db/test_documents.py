@@ -95,3 +95,41 @@ def test_a_terminal_is_not_waited_for(tissu, notes, monkeypatch, typed):
     outcome = tissu("db", "put", notes, "notes")
     assert outcome.code == 2
     assert "the document is missing" in outcome.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "1e13", "1e300"])
+@pytest.mark.parametrize("command", ["put", "create", "alter"])
+def test_a_time_to_live_is_a_time(tissu, notes, command, seconds):
+    what = ("{}",) if command == "put" else ()
+    outcome = tissu("db", command, notes, "notes", *what, "--ttl", seconds)
+    assert outcome.code == 2
+    assert "--ttl" in outcome.err
+
+
+@pytest.mark.parametrize("moment", ["1e30", "100000000000000000000", "true", '"tomorrow"', "-300000000000000000"])
+def test_an_expiry_that_is_no_moment(tissu, notes, moment):
+    outcome = tissu("db", "put", notes, "notes", f'{{"_expires": {moment}}}')
+    assert outcome.code == 1
+    assert "is no moment" in outcome.err
+
+
+def test_what_would_be_gone_at_once_is_not_stored_in_silence(tissu, notes):
+    outcome = tissu("db", "put", notes, "notes", '{"_id": "gone", "_expires": 1795404462}')
+    assert outcome.code == 2
+    assert "would be gone at once" in outcome.err
+    assert "--ttl SECONDS" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["get", "delete"])
+def test_a_document_that_is_not_there(tissu, notes, command):
+    outcome = tissu("db", command, notes, "notes", "nowhere")
+    assert outcome.code == 1
+    assert "there is no document 'nowhere' in 'notes'\n  help: `tissu db query DB" in outcome.err
+    assert "collections: notes" in tissu("db", command, notes, "note", "first").err
+
+
+def test_a_pipe_that_is_no_text(tissu, notes, typed):
+    typed(b'{"a": "\xff"}')
+    outcome = tissu("db", "put", notes, "notes", "-")
+    assert outcome.code == 1
+    assert "standard input is not UTF-8 text: invalid start byte at byte 7" in outcome.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -87,3 +88,32 @@ def test_a_bad_line_is_named(tissu, notes, tmp_path, content, says):
 def test_what_is_not_there_is_said(tissu, notes, tmp_path):
     assert "No such file" in tissu("db", "import", notes, "notes", str(tmp_path / "none")).err
     assert "there is no collection 'none'" in tissu("db", "export", notes, "none").err
+
+
+class TestWhatExportsReplace:
+    def test_never_the_database_itself(self, tissu, notes, tmp_path):
+        (tmp_path / "link.jsonl").symlink_to(notes)
+        for target in (notes, str(tmp_path / "link.jsonl")):
+            outcome = tissu("db", "export", notes, "notes", target, "--force")
+            assert outcome.code == 1
+            assert "is the database itself" in outcome.err
+        assert tissu("db", "verify", notes).code == 0
+
+    def test_no_other_database(self, tissu, notes, tmp_path):
+        other = str(tmp_path / "other.db")
+        tissu("db", "create", other)
+        outcome = tissu("db", "export", notes, "notes", other, "--force")
+        assert outcome.code == 1
+        assert "is something else" in outcome.err
+        assert tissu("db", "verify", other).code == 0
+
+    def test_what_is_beside_stays(self, tissu, notes, tmp_path):
+        (tmp_path / "out.jsonl.partial").write_text("mine")
+        assert tissu("db", "export", notes, "notes", str(tmp_path / "out.jsonl")).code == 0
+        assert (tmp_path / "out.jsonl.partial").read_text() == "mine"
+
+    def test_a_full_disk_is_said_and_a_device_stays_one(self, tissu, notes):
+        outcome = tissu("db", "export", notes, "notes", "/dev/full")
+        assert outcome.code == 1
+        assert "/dev/full cannot be written: No space left on device\n  help: make room" in outcome.err
+        assert Path("/dev/full").is_char_device()

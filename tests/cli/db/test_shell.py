@@ -98,3 +98,18 @@ def test_the_end_of_input_leaves(tissu, notes, typed, monkeypatch, tmp_path):
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text("\x04")
         assert tissu("db", "shell", notes).code == 0
+
+
+def test_the_line_of_a_pipe_that_fails_is_named(tissu, notes, typed):
+    typed("SELECT title FROM notes\n\nSELECT nothing\nDELETE FROM notes\n")
+    outcome = tissu("db", "shell", notes)
+    assert outcome.code == 1
+    assert outcome.err.startswith("line 3 of standard input cannot be done, nor what comes after it:\nerror: ")
+    assert "A first note" in tissu("db", "query", notes, "SELECT title FROM notes").out
+
+
+def test_a_line_that_is_no_text(tissu, notes, typed):
+    typed(b"SELECT '\xff' FROM notes\n")
+    outcome = tissu("db", "shell", notes)
+    assert outcome.code == 1
+    assert "line 1 is not UTF-8" in outcome.err
