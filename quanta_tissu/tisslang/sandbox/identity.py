@@ -16,41 +16,30 @@ Source: mount_setattr(2), idmapped mounts (Linux 5.12); user_namespaces(7).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from quanta_tissu.tisslang.sandbox import system_calls
 
 NOBODY = 65534
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who runs a command.
-
-    Attributes:
-        user: The number of the user.
-        group: The number of the only group.
-        owners: The user and group on the disk that are shown as these; None: nothing is translated.
-    """
-
-    user: int
-    group: int
-    owners: tuple[int, int] | None = None
+# Who runs a command: the number of the user, that of the only group, and the user and group on the disk that are
+# shown as these (None: nothing is translated). A plain tuple, because the helper gets it through a pipe.
+Identity = tuple[int, int, tuple[int, int] | None]
 
 
 def identity_for(project: str) -> Identity:
     """Who runs a command in this project when the engine is root."""
     owner = os.stat(project)
     if owner.st_uid == 0:
-        return Identity(NOBODY, NOBODY, (0, owner.st_gid))
-    return Identity(owner.st_uid, owner.st_gid or _group_of(owner.st_uid))
+        return NOBODY, NOBODY, (0, owner.st_gid)
+    return owner.st_uid, owner.st_gid or _group_of(owner.st_uid), None
 
 
 def become(who: Identity, project: str, needed: list[str]) -> None:
     """Turn this process, which is root's, into one of that user's without any way back.
 
     Args:
-        who: The user.
+        who: The user, from `identity_for`.
         project: The project's folder, which the user may change.
         needed: Further paths that the user has to reach.
 
@@ -59,11 +48,12 @@ def become(who: Identity, project: str, needed: list[str]) -> None:
     """
     paths = sorted({project, *needed}, key=lambda path: path.count("/"))
     covered = _impassable(who, paths)
-    if covered or who.owners is not None:
+    user, group, owners = who
+    if covered or owners is not None:
         _private_view(who, project, paths, covered)
     os.setgroups([])
-    os.setresgid(who.group, who.group, who.group)
-    os.setresuid(who.user, who.user, who.user)  # and with it all capabilities
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)  # and with it all capabilities
 
 
 def drop_bounding_set() -> None:
@@ -75,7 +65,8 @@ def drop_bounding_set() -> None:
 
 
 def _private_view(who: Identity, project: str, paths: list[str], covered: list[str]) -> None:
-    users = None if who.owners is None else _namespace(who, who.owners)
+    user, group, owners = who
+    users = None if owners is None else _namespace(user, group, owners)
     system_calls.unshare(system_calls.NEW_MOUNTS)
     system_calls.mount(None, "/", None, system_calls.PRIVATE | system_calls.RECURSIVE)
     copies: list[tuple[str, bool, int]] = []
@@ -103,10 +94,11 @@ def _private_view(who: Identity, project: str, paths: list[str], covered: list[s
 def _impassable(who: Identity, paths: list[str]) -> list[str]:
     """The topmost folders on the way to these paths that the user may not pass."""
     found: list[str] = []
+    user, group, _ = who
     groups = os.getgroups()
     os.setgroups([])
-    os.setegid(who.group)
-    os.seteuid(who.user)
+    os.setegid(group)
+    os.seteuid(user)
     try:
         for path in paths:
             names = path.strip("/").split("/")
@@ -124,7 +116,7 @@ def _impassable(who: Identity, paths: list[str]) -> list[str]:
     return found
 
 
-def _namespace(who: Identity, owners: tuple[int, int]) -> int:
+def _namespace(user: int, group: int, owners: tuple[int, int]) -> int:
     """A descriptor of a user namespace that says whom a mount shows instead of whom."""
     ready, made = os.pipe()
     end, hold = os.pipe()
@@ -141,7 +133,7 @@ def _namespace(who: Identity, owners: tuple[int, int]) -> int:
         os.close(made)
         if not os.read(ready, 1):
             raise PermissionError("no user namespace can be made")
-        for kind, inside, outside in (("uid", owners[0], who.user), ("gid", owners[1], who.group)):
+        for kind, inside, outside in (("uid", owners[0], user), ("gid", owners[1], group)):
             with open(f"/proc/{child}/{kind}_map", "w") as file:
                 file.write(f"{inside} {outside} 1")
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)

@@ -13,7 +13,6 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Iterable
 
 from quanta_tissu.tisslang.sandbox import system_calls
 
@@ -44,7 +43,7 @@ def abi() -> int:
         return 0
 
 
-def restrict(rules: Iterable[tuple[str, int]], *, network: bool) -> None:
+def restrict(rules: list[tuple[str, int]], *, network: bool) -> None:
     """Keep this process and its children to these files for ever; needs no_new_privs.
 
     Args:

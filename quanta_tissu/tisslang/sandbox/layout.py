@@ -109,7 +109,7 @@ def open_places(root: str) -> dict[str, str | None]:
     """Protected places of git on which nothing can be mounted, because they are links or not there.
 
     Returns:
-        Each path with where it leads as a link; None: there is nothing.
+        Each path with where it leads as a link; None: there is nothing. `guard.put_back` makes it so again.
     """
     git = os.path.join(root, ".git")
     places: list[str] = []
@@ -118,27 +118,6 @@ def open_places(root: str) -> dict[str, str | None]:
     elif os.path.isdir(git):  # a repository that a command makes is the command's own
         places += [os.path.join(git, name) for name in _GIT]
     return {one: _link(one) for one in places if os.path.islink(one) or not os.path.lexists(one)}
-
-
-def put_back(places: dict[str, str | None]) -> list[str]:
-    """Make places of `open_places` what they were; those that were not. What is there instead gets another name.
-
-    Raises:
-        OSError: It cannot be done.
-    """
-    changed = []
-    for path, link in places.items():
-        if _link(path) == link and os.path.lexists(path) is (link is not None):
-            continue
-        changed.append(path)
-        if os.path.lexists(path):
-            number = 1
-            while os.path.lexists(aside := f"{path}.undone-{number}"):
-                number += 1
-            os.rename(path, aside)
-        if link is not None:
-            os.symlink(link, path)
-    return changed
 
 
 def _link(path: str) -> str | None:

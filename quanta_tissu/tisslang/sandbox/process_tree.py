@@ -6,10 +6,14 @@ system's first process, so that daemons (double fork, setsid) stay in the tree.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
+
+TYPE_CHECKING = False  # as `typing` has it; the helper imports neither that nor `signal`, which take their time
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -43,9 +47,11 @@ def threads_of(user: int) -> int:
     """Threads of all processes of a user, as far as they can be seen."""
     found: list[int] = []
     for entry in os.scandir("/proc"):
-        with contextlib.suppress(OSError):
+        try:
             if entry.name.isdecimal() and entry.stat().st_uid == user:
                 found.append(int(entry.name))
+        except OSError:
+            pass  # it has just ended
     return usage(found)[0]
 
 
@@ -71,10 +77,10 @@ def end_all(patience: float = 10.0) -> bool:
         stopped: set[int] = set()
         while fresh := set(descendants(os.getpid())) - stopped:
             for process in fresh:
-                _signal(process, signal.SIGSTOP)
+                _send(process, signal.SIGSTOP)
             stopped |= fresh
         for process in stopped:
-            _signal(process, signal.SIGKILL)
+            _send(process, signal.SIGKILL)
         if not _reap():
             return True
         time.sleep(0.001)
@@ -99,7 +105,7 @@ def end_orphans(pipes: list[int], session: int | None, patience: float = 10.0) -
             return
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in found:
-                _signal(process, number)
+                _send(process, number)
         time.sleep(0.001)
 
 
@@ -114,12 +120,17 @@ def _session(process: int) -> int | None:
 
 def _writes(process: int, names: set[str]) -> bool:
     """Whether a process holds the end of one of these pipes into which is written."""
-    with contextlib.suppress(OSError):
-        for number in os.listdir(f"/proc/{process}/fd"):
-            link = f"/proc/{process}/fd/{number}"
-            with contextlib.suppress(OSError):
-                if os.readlink(link) in names and os.lstat(link).st_mode & 0o200:
-                    return True
+    try:
+        numbers = os.listdir(f"/proc/{process}/fd")
+    except OSError:  # it has just ended, or is somebody else's
+        return False
+    for number in numbers:
+        link = f"/proc/{process}/fd/{number}"
+        try:
+            if os.readlink(link) in names and os.lstat(link).st_mode & 0o200:
+                return True
+        except OSError:
+            pass  # it has just been closed
     return False
 
 
@@ -165,6 +176,8 @@ def _proportional(process: int) -> int:
     return usage([process])[1]
 
 
-def _signal(process: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _send(process: int, number: int) -> None:
+    try:
         os.kill(process, number)
+    except (ProcessLookupError, PermissionError):
+        pass

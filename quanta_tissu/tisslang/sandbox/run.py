@@ -8,7 +8,7 @@ wrong around it is a `SandboxError`.
 from __future__ import annotations
 
 import contextlib
-import json
+import marshal
 import os
 import shutil
 import signal
@@ -18,13 +18,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from quanta_tissu.errors import SandboxError
 from quanta_tissu.tisslang.sandbox import identity, layout, process_tree
-from quanta_tissu.tisslang.sandbox.bubblewrap import HOME
+from quanta_tissu.tisslang.sandbox.orders import Orders, orders_for
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 from quanta_tissu.tisslang.sandbox.probe import require
 
@@ -33,9 +33,9 @@ OnOutput = Callable[[Stream, bytes], None]
 EndedBy = Literal["timeout", "cancelled", "output", "memory", "processes", "disk"]
 
 _PACKAGE = str(Path(__file__).parents[3])
-_START = (
-    f"import sys; sys.path.insert(0, {_PACKAGE!r}); from quanta_tissu.tisslang.sandbox.child import main; main()"
-)
+# Behind the standard library: nothing that lies beside the package can take the place of a module of it.
+_START = f"import sys; sys.path.append({_PACKAGE!r}); from quanta_tissu.tisslang.sandbox.child import main; main()"
+_EXCESS: dict[str, EndedBy] = {"memory": "memory", "processes": "processes", "disk": "disk"}
 _POLL = 0.01
 _PATIENCE = 15.0  # seconds that the helper has to end everything before it is ended itself
 
@@ -91,44 +91,10 @@ def run(
         raise SandboxError("a command cannot have a character 0 in it")
     temporary = _private_folder(project, policy.level)
     try:
-        orders = _orders(command, project, policy, variables or {}, temporary)
+        orders = orders_for(command, project, policy, variables or {}, temporary)
         return _Command(orders, policy, timeout, on_output, cancelled).run()
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _orders(
-    command: str, project: str, policy: Policy, variables: Mapping[str, str], temporary: str
-) -> dict[str, Any]:
-    """What the helper is told."""
-    inside = policy.level in (Level.BWRAP, Level.TXN)
-    environment = {
-        "PATH": layout.PATH,
-        "HOME": HOME if inside else f"{temporary}/home",
-        "TMPDIR": "/tmp" if inside else temporary,
-        "LANG": "C.UTF-8",
-        "USER": "tissu",
-        "PWD": project,
-    }
-    if policy.level is Level.LANDLOCK:  # git ends at a file that it may not read, unless it is told not to look
-        environment["GIT_CONFIG_NOSYSTEM"] = "1"
-    environment |= {name: os.environ[name] for name in policy.environment if name in os.environ}
-    environment |= variables
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise SandboxError(f"{name!r} cannot be a variable of the environment, or its value has a character 0")
-    return {
-        "level": policy.level.value,
-        "command": command,
-        "root": project,
-        "readable": layout.readable_paths(policy.readable),
-        "network": policy.network,
-        "limits": asdict(policy.limits),
-        "environment": environment,
-        "temporary": temporary,
-        "bwrap": shutil.which("bwrap", path=layout.PATH) or "",
-        "engine": os.getpid(),
-    }
 
 
 def _private_folder(project: str, level: Level) -> str:
@@ -136,9 +102,9 @@ def _private_folder(project: str, level: Level) -> str:
     folder = tempfile.mkdtemp(prefix=f"tissu-command-{os.getpid()}-")
     os.mkdir(f"{folder}/home", 0o700)
     if os.geteuid() == 0 and level is not Level.NONE:
-        who = identity.identity_for(project)
+        user, group, _ = identity.identity_for(project)
         for path in (folder, f"{folder}/home"):
-            os.chown(path, who.user, who.group)
+            os.chown(path, user, group)
     return folder
 
 
@@ -147,7 +113,7 @@ class _Command:
 
     def __init__(
         self,
-        orders: dict[str, Any],
+        orders: Orders,
         policy: Policy,
         timeout: float | None,
         on_output: OnOutput | None,
@@ -177,7 +143,7 @@ class _Command:
         for thread in (*readers, listener):
             thread.start()
         try:
-            ended_by = self._watch(helper, began)
+            ended_by = self._watch(helper, listener, began)
         except BaseException:
             self._end(helper)
             raise
@@ -185,7 +151,8 @@ class _Command:
             helper.wait()
             listener.join()
             if helper.returncode < 0:  # it was killed, and could end nothing
-                process_tree.end_orphans(outputs, _session(report))
+                session = _said(b"".join(report)).get("session")
+                process_tree.end_orphans(outputs, None if session is None else int(session))
             for thread in readers:
                 thread.join()
         if self._failed is not None:
@@ -214,7 +181,7 @@ class _Command:
                 os.close(orders_from)
                 os.close(said_to)
             with contextlib.suppress(BrokenPipeError):  # it died: that is seen when it is waited for
-                told.write(json.dumps(self._orders).encode())
+                told.write(marshal.dumps(dict(self._orders)))
                 told.flush()
             return helper, os.dup(said.fileno())
 
@@ -230,10 +197,10 @@ class _Command:
                     except BaseException as error:
                         self._failed = error
 
-    def _watch(self, helper: subprocess.Popen[bytes], began: float) -> EndedBy | None:
+    def _watch(self, helper: subprocess.Popen[bytes], listener: threading.Thread, began: float) -> EndedBy | None:
         """Wait for the end; what it was ended for."""
         ended_by: EndedBy | None = None
-        while helper.poll() is None:
+        while listener.is_alive() and helper.poll() is None:  # what the helper says ends with the helper
             if ended_by is None:
                 if self._timeout is not None and time.monotonic() - began >= self._timeout:
                     ended_by = "timeout"
@@ -245,7 +212,7 @@ class _Command:
                     ended_by = "cancelled"
                 if ended_by is not None:
                     self._end(helper)
-            time.sleep(_POLL)
+            listener.join(_POLL)
         return ended_by
 
     def _end(self, helper: subprocess.Popen[bytes]) -> None:
@@ -257,21 +224,21 @@ class _Command:
             helper.kill()
 
     def _finished(self, report: bytes, status: int, ended_by: EndedBy | None, seconds: float) -> Finished:
-        lines = [json.loads(line) for line in report.splitlines()]
-        last = lines[-1] if lines else {}
+        said = _said(report)
         stdout, stderr = self._outputs["stdout"], self._outputs["stderr"]
-        if ended_by is not None and not lines and status == -signal.SIGTERM:  # it had not yet begun to listen
+        if ended_by is not None and not said and status == -signal.SIGTERM:  # it had not yet begun to listen
             return Finished(128 + signal.SIGKILL, b"", b"", seconds, ended_by, False)
-        if "exit" not in last:
-            why = last.get("error") or stderr.content().decode(errors="replace").strip()
+        if "exit" not in said or "error" in said:
+            why = said.get("error") or stderr.content().decode(errors="replace").strip()
             raise SandboxError(
                 f"the sandbox ({self._orders['level']}) failed: {why or 'its helper died'}",
                 hint="tissu doctor says what this machine offers; nothing is known of the command",
             )
-        by = ended_by or (last["ended_by"] if last["ended_by"] in ("memory", "processes", "disk") else None)
-        return Finished(
-            last["exit"], stdout.content(), stderr.content(), seconds, by, stdout.truncated or stderr.truncated
-        )
+        exit_code, _, reason = said["exit"].partition(" ")
+        if ended_by is None:
+            ended_by = _EXCESS.get(reason)
+        truncated = stdout.truncated or stderr.truncated
+        return Finished(int(exit_code), stdout.content(), stderr.content(), seconds, ended_by, truncated)
 
 
 class _Output:
@@ -303,10 +270,10 @@ class _Output:
         return bytes(self._head) + gap + bytes(self._tail)
 
 
-def _session(report: list[bytes]) -> int | None:
-    """The session in which the command is, if the helper came to say so."""
-    said = [json.loads(line) for line in b"".join(report).splitlines()]
-    return next((one["session"] for one in said if "session" in one), None)
+def _said(report: bytes) -> dict[str, str]:
+    """What the helper has said: the first word of each line, and the rest of it."""
+    lines = (line.partition(" ") for line in report.decode(errors="replace").splitlines())
+    return {word: rest for word, _, rest in lines}
 
 
 def _listen(descriptor: int, report: list[bytes]) -> None:

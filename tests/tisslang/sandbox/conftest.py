@@ -7,6 +7,7 @@ import pytest
 from quanta_tissu.tisslang.sandbox import probe
 from quanta_tissu.tisslang.sandbox.policy import Level
 from quanta_tissu.tisslang.sandbox.transaction import Transaction
+from tests.tisslang.sandbox.helper_coverage import noted_lines
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,23 @@ def every_level(unavailable):
     for level in (Level.LANDLOCK, Level.BWRAP):
         if (missing := probe.works(level)) is not None:
             unavailable(f"{missing.name}: {missing.detail}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coverage_of_helpers(tmp_path_factory):
+    """Where coverage is measured, that of the helper processes counts, too."""
+    try:
+        from coverage import Coverage
+    except ModuleNotFoundError:
+        measured = None
+    else:
+        measured = Coverage.current()
+    if measured is None:
+        yield
+        return
+    with noted_lines(tmp_path_factory.mktemp("coverage") / "lines") as found:
+        yield
+    measured.get_data().add_lines(found)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import textwrap
 import pytest
 
 from quanta_tissu.tisslang.sandbox import identity
-from quanta_tissu.tisslang.sandbox.identity import NOBODY, Identity, identity_for
+from quanta_tissu.tisslang.sandbox.identity import NOBODY, identity_for
 
 
 def as_identity(project, needed, code):
@@ -45,15 +45,15 @@ def as_identity(project, needed, code):
 if os.geteuid() == 0:
 
     def test_a_project_of_roots_is_nobodys_and_translated(tmp_path):
-        assert identity_for(str(tmp_path)) == Identity(NOBODY, NOBODY, (0, 0))
+        assert identity_for(str(tmp_path)) == (NOBODY, NOBODY, (0, 0))
 
     def test_a_project_of_another_is_theirs(tmp_path):
         os.chown(tmp_path, 4321, 8765)
-        assert identity_for(str(tmp_path)) == Identity(4321, 8765)
+        assert identity_for(str(tmp_path)) == (4321, 8765, None)
 
     def test_the_group_of_root_is_never_given(tmp_path):
         os.chown(tmp_path, 4321, 0)
-        assert identity_for(str(tmp_path)) == Identity(4321, 4321)
+        assert identity_for(str(tmp_path)) == (4321, 4321, None)
 
     def test_nothing_of_root_is_left_and_nothing_comes_back(tmp_path):
         found = as_identity(
@@ -129,7 +129,7 @@ if os.geteuid() == 0:
 else:
 
     def test_what_belongs_to_this_user_stays_so(tmp_path):
-        assert identity_for(str(tmp_path)) == Identity(os.getuid(), os.getgid())
+        assert identity_for(str(tmp_path)) == (os.getuid(), os.getgid(), None)
 
 
 @pytest.mark.parametrize(

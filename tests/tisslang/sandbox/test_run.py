@@ -62,6 +62,10 @@ class TestResults:
     def test_a_signal_is_128_and_its_number(self, project, level, number):
         assert do(f"kill -{int(number)} $$", project, level).exit_code == 128 + number
 
+    def test_a_pipe_that_nobody_reads_any_more_ends_its_writer(self, project, level):
+        came = do("yes | head -n 1; seq 1000000 | head -n 1", project, level)
+        assert (came.stdout, came.stderr) == (b"y\n1\n", b"")
+
     def test_an_unknown_program_is_a_result_like_any_other(self, project, level):
         came = do("no-such-program", project, level)
         assert came.exit_code == 127
@@ -190,12 +194,20 @@ class TestEnds:
         assert came.exit_code == 1
         assert b"MemoryError" in came.stderr
 
+    def test_more_memory_than_allowed_in_all_processes_together_ends_it(self, project, level):
+        command = (
+            "for i in 1 2 3 4; do python3 -c 'import time; x = bytearray(120 << 20); time.sleep(60)' & done; wait"
+        )
+        came = do(command, project, level, limits={"memory": 300 << 20})
+        assert (came.ended_by, came.exit_code) == ("memory", 137)
+
     def test_an_engine_that_is_killed_takes_its_commands_with_it(self, project, level):
         code = (
             "from pathlib import Path\n"
             "from quanta_tissu.tisslang.sandbox.policy import Level, Policy\n"
             "from quanta_tissu.tisslang.sandbox.run import run\n"
-            f"run('setsid sleep 63.25 & echo begun; sleep 63.25', root=Path({str(project)!r}),\n"
+            "run('mkdir -p $HOME/a/b; ln -s / $HOME/a/c; setsid sleep 63.25 & echo begun; sleep 63.25',\n"
+            f"    root=Path({str(project)!r}),\n"
             f"    policy=Policy(level=Level({level.value!r})), timeout=None,\n"
             "    on_output=lambda *_: print('begun', flush=True))\n"
         )
@@ -253,6 +265,13 @@ class TestTheSandboxItself:
         with pytest.raises(SandboxError, match="no helper"):
             do("true" + " " * 200_000, project, NONE)
         assert descriptors() == before
+
+    def test_a_helper_without_its_engine_runs_nothing(self, project, level, monkeypatch):
+        plain = running.orders_for
+        monkeypatch.setattr(running, "orders_for", lambda *given: {**plain(*given), "engine": 1})
+        with pytest.raises(SandboxError, match="the engine is gone"):
+            do("touch here", project, level)
+        assert not (project / "here").exists()
 
     def test_a_command_that_is_too_long_is_an_error(self, project, level):
         with pytest.raises(SandboxError, match="Argument list too long"):
