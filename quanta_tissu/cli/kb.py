@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from quanta_tissu.cli.db.opening import database_argument, json_option
 from quanta_tissu.cli.generation_options import ENGINE_OPTION, generation_options, given_settings, visible
 from quanta_tissu.cli.kb_feedback import correct_command, feedback_group, rate_command
 from quanta_tissu.cli.kb_opening import collection_option, embedder_option, knowledge
+from quanta_tissu.cli.numbers import FiniteRange
+from quanta_tissu.errors import NotFoundError
 
 if TYPE_CHECKING:
     from quanta_tissu.knowledge import Added
@@ -86,7 +90,15 @@ def remove_command(database: str, paths: tuple[str, ...], collection: str, embed
     """
     with knowledge(database, collection, embedder) as kb:
         for path in paths:
-            click.echo(f"{path}: {kb.remove(path)} passages removed")
+            before = kb.sources()
+            removed = kb.remove(path)
+            if kb.sources() == before:
+                close = get_close_matches(os.path.abspath(path), before, n=1)
+                hint = (
+                    f"did you mean {close[0]}?" if close else f"{len(before):,} files are known: `tissu kb search`"
+                )
+                raise NotFoundError(f"nothing is known of {path}", hint=hint)
+            click.echo(f"{path}: {removed} passages removed")
 
 
 @command.command("search", cls=KernelCommand)
@@ -150,7 +162,7 @@ def search_command(
 @click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="Passages to answer from, at most.")
 @click.option(
     "--relevant",
-    type=click.FloatRange(-1, 1),
+    type=FiniteRange(-1, 1),
     metavar="X",
     help="Cosine from which on a passage counts as relevant.  [the embedder's]",
 )
@@ -212,7 +224,7 @@ def ask_command(
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.05),
+    type=FiniteRange(0.05, 1e6),
     default=2.0,
     show_default=True,
     help="Seconds between two looks.",

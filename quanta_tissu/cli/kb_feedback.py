@@ -13,6 +13,7 @@ from quanta_tissu.cli.db.opening import database_argument, json_option, read_arg
 from quanta_tissu.cli.generation_options import visible
 from quanta_tissu.cli.kb_opening import collection_option, embedder_option, knowledge
 from quanta_tissu.cli.user import user
+from quanta_tissu.errors import NotFoundError
 
 if TYPE_CHECKING:
     from quanta_tissu.knowledge import FoundPassage, KnowledgeBase
@@ -178,7 +179,12 @@ def undo_command(
 def _passage(kb: KnowledgeBase, question: str, name: str) -> FoundPassage:
     """A passage by its place in what is found, or by its id."""
     if not name.isdecimal():
-        return kb.passage(name)
+        try:
+            return kb.passage(name)
+        except NotFoundError:
+            raise NotFoundError(
+                f"there is no passage {name!r}", hint="`tissu kb search` shows their places, with --json their ids"
+            ) from None
     found = kb.search(question, _LOOKED_AT)
     if not 1 <= int(name) <= len(found):
         raise click.UsageError(f"there is no passage {name}: {len(found)} are found for this question")

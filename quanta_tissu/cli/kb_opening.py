@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from quanta_tissu.cli.db.opening import opened, require_collection
+from quanta_tissu.errors import NotFoundError
 
 if TYPE_CHECKING:
     from quanta_tissu.knowledge import Embedder, KnowledgeBase
@@ -33,6 +35,8 @@ def knowledge(
     from quanta_tissu.knowledge import KnowledgeBase
     from quanta_tissu.knowledge.choosing import embedder_for
 
+    if not make and "://" not in database and not Path(database).exists():
+        raise NotFoundError(f"there is no database {database}", hint=f"`tissu kb add {database} FOLDER` makes it")
     with opened(database, make=make) as db:
         if not make:
             require_collection(db, collection)

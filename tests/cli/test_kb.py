@@ -115,3 +115,27 @@ def test_what_is_not_there_is_named(base, tmp_path, capsys):
     assert "cannot read" in capsys.readouterr().err
     assert run(["kb", "add", base, str(tmp_path), "--embedder", "ngrams-64"]) == 1
     assert "was made with the embedder ngrams-256" in capsys.readouterr().err
+
+
+class TestHeldWrong:
+    def test_a_database_that_is_not_there(self, tmp_path, capsys):
+        assert run(["kb", "search", str(tmp_path / "none.db"), "x"]) == 1
+        assert "none.db FOLDER` makes it" in capsys.readouterr().err
+        assert not (tmp_path / "none.db").exists()
+
+    def test_what_is_not_known_cannot_be_removed(self, base, tmp_path, capsys):
+        assert run(["kb", "remove", base, str(tmp_path / "docs" / "guid.md")]) == 1
+        said = capsys.readouterr().err
+        assert "nothing is known of" in said
+        assert f"did you mean {tmp_path / 'docs' / 'guide.md'}?" in said
+        assert run(["kb", "remove", base, "/elsewhere"]) == 1
+        assert "1 other files are known" in capsys.readouterr().err
+
+    def test_a_passage_that_is_not_there(self, base, capsys):
+        assert run(["kb", "rate", base, "sort a list", "good", "-p", "nowhere"]) == 1
+        assert "there is no passage 'nowhere'\n  help: `tissu kb search`" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("interval", ["nan", "inf", "0"])
+    def test_an_interval_is_a_time(self, base, tmp_path, interval, capsys):
+        assert run(["kb", "watch", base, str(tmp_path), "--interval", interval]) == 2
+        assert "--interval" in capsys.readouterr().err
