@@ -94,9 +94,7 @@ def remove_command(database: str, paths: tuple[str, ...], collection: str, embed
             removed = kb.remove(path)
             if kb.sources() == before:
                 close = get_close_matches(os.path.abspath(path), before, n=1)
-                hint = (
-                    f"did you mean {close[0]}?" if close else f"{len(before):,} files are known: `tissu kb search`"
-                )
+                hint = f"did you mean {close[0]}?" if close else f"{len(before):,} other files are known"
                 raise NotFoundError(f"nothing is known of {path}", hint=hint)
             click.echo(f"{path}: {removed} passages removed")
 

@@ -50,7 +50,7 @@ def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None
         CorruptionError: The backup is damaged.
     """
     if not source.is_file():
-        raise StorageError(f"there is no backup {source}")
+        raise StorageError(f"there is no backup {source}", hint="name the backup first, then the database")
     if target.exists():
         raise StorageError(
             f"{target} is there already", hint="move it away first: what it holds would be lost otherwise"
@@ -64,7 +64,10 @@ def restore(source: Path, target: Path, *, secret: Secret | None = None) -> None
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise StorageError(f"the backup cannot be restored: {error}") from None
+        raise StorageError(
+            f"the backup {source} cannot be restored to {target}: {error.strerror}",
+            hint="check both paths, their permissions, and the room on the disk",
+        ) from None
     finally:
         remove(partial)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from quanta_tissu.cli.failures import remedy
 from quanta_tissu.cli.numbers import SECONDS
 from quanta_tissu.cli.user import user
 from quanta_tissu.errors import ConfigError, DatabaseError, NotFoundError
@@ -114,8 +115,10 @@ def read_key(file: Path) -> bytes:
     """
     try:
         text = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the key file {file} cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"the key file {file} cannot be read: {error.strerror}", hint=remedy(error)) from None
+    except UnicodeDecodeError:
+        text = ""
     if not re.fullmatch("[0-9A-Fa-f]{64}", text):
         raise ConfigError(f"{file} holds no key", hint="64 hexadecimal digits: `openssl rand -hex 32 > FILE`")
     return bytes.fromhex(text)

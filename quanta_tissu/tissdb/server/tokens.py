@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -9,10 +10,11 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from quanta_tissu.errors import ConflictError, DatabaseError, NotFoundError
 
@@ -89,14 +91,17 @@ class TokenFile:
                 raise DatabaseError(f"{role!r} for {database!r} is no role", hint=f"one of {', '.join(ROLES)}")
         if lifetime is not None and not lifetime > 0:
             raise DatabaseError(f"a token cannot hold for {lifetime} seconds", hint="more than 0")
-        known = self._known() if self._path.exists() else {}
-        if any(token.name == name for token in known.values()):
-            raise ConflictError(f"there is a token named {name!r}", hint="revoke it first, or choose another name")
         id = secrets.token_hex(6)
         text = f"{_PREFIX}_{id}_{secrets.token_urlsafe(32)}"
         now = time.time()
         expires = None if lifetime is None else now + lifetime
-        self._store(known | {id: Token(id, name, _hash(text), dict(grants), now, expires)})
+        with self._alone():
+            known = self._known() if self._path.exists() else {}
+            if any(token.name == name for token in known.values()):
+                raise ConflictError(
+                    f"there is a token named {name!r}", hint="revoke it first, or choose another name"
+                )
+            self._store(known | {id: Token(id, name, _hash(text), dict(grants), now, expires)})
         return text
 
     def revoke(self, name: str) -> None:
@@ -105,12 +110,13 @@ class TokenFile:
         Raises:
             NotFoundError: There is none of this name.
         """
-        known = self._known()
-        rest = {id: token for id, token in known.items() if token.name != name}
-        if len(rest) == len(known):
-            names = ", ".join(token.name for token in known.values()) or "none"
-            raise NotFoundError(f"there is no token named {name!r}", hint=f"tokens: {names}")
-        self._store(rest)
+        with self._alone():
+            known = self._known()
+            rest = {id: token for id, token in known.items() if token.name != name}
+            if len(rest) == len(known):
+                names = ", ".join(token.name for token in known.values()) or "none"
+                raise NotFoundError(f"there is no token named {name!r}", hint=f"tokens: {names}")
+            self._store(rest)
 
     def tokens(self) -> list[Token]:
         """All tokens, the oldest first."""
@@ -124,6 +130,22 @@ class TokenFile:
             return None
         return None if token.expires is not None and token.expires <= time.time() else token
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the file meanwhile: what one of them revokes must stay so."""
+        try:
+            folder = os.open(self._path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise DatabaseError(
+                f"the file of tokens {self._path} cannot be written: {error.strerror}",
+                hint="is its folder there?",
+            ) from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
     def _known(self) -> dict[str, Token]:
         with self._lock:
             try:
@@ -131,14 +153,18 @@ class TokenFile:
                 seen = (status.st_mtime_ns, status.st_size, status.st_ino)
                 if seen != self._seen:
                     listed = json.loads(self._path.read_text(encoding="utf-8"))["tokens"]
-                    self._tokens = {one["id"]: replace(Token(**one)) for one in listed}
+                    self._tokens = {one["id"]: _checked(one) for one in listed}
                     self._seen = seen
             except OSError as error:
                 raise DatabaseError(
-                    f"the file of tokens cannot be read: {error}", hint="`tissu db token add` makes one"
+                    f"the file of tokens {self._path} cannot be read: {error.strerror}",
+                    hint="`tissu db token add` makes one",
                 ) from None
             except (ValueError, KeyError, TypeError) as error:
-                raise DatabaseError(f"{self._path} is no file of tokens: {error}") from None
+                raise DatabaseError(
+                    f"{self._path} is no file of tokens ({type(error).__name__}: {error})",
+                    hint="name another one: `tissu db token add` makes it",
+                ) from None
             return self._tokens
 
     def _store(self, tokens: Mapping[str, Token]) -> None:
@@ -153,7 +179,24 @@ class TokenFile:
                 os.fsync(file.fileno())
             partial.replace(self._path)
         except OSError as error:
-            raise DatabaseError(f"the file of tokens cannot be written: {error}") from None
+            raise DatabaseError(
+                f"the file of tokens {self._path} cannot be written: {error.strerror}",
+                hint="check its folder and the room on the disk",
+            ) from None
+
+
+def _checked(one: Any) -> Token:
+    """A token of the file, which people may have edited.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match one:
+        case {"id": str(), "name": str(), "hash": str(), "grants": dict(grants), "created": int() | float()}:
+            expires = one.get("expires")
+            if all(role in ROLES for role in grants.values()) and isinstance(expires, int | float | None):
+                return Token(**one)
+    raise ValueError(f"not a token: {json.dumps(one)[:100]}")
 
 
 def _hash(text: str) -> str:

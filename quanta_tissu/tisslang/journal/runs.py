@@ -93,6 +93,10 @@ def find_run(name: str, project: Path) -> Path:
         started = [(summary.started, one) for one in runs if (summary := summarise(one)).started is not None]
         if started:
             return max(started)[1]
+        if runs:
+            raise JournalError(
+                f"of the {len(runs)} runs in {project} none can be read", hint="`tissu audit RUN` says why"
+            )
         raise JournalError(f"there are no runs in {project}", hint="`tissu run SCRIPT` makes one")
     exact = [one for one in runs if one.name == name]
     if exact:

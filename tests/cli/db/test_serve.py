@@ -110,3 +110,49 @@ def test_without_the_extra_it_says_what_to_install(tissu, notes, monkeypatch):
     outcome = tissu("db", "serve", notes)
     assert outcome.code == 1
     assert "pip install 'quanta-tissu[server]'" in outcome.err
+
+
+TOKEN = {"id": "1", "name": "ada", "hash": "00", "grants": {"a": "reader"}, "created": 1.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1]",
+        "",
+        "{}",
+        '{"tokens": [1]}',
+        *(
+            json.dumps({"tokens": [TOKEN | wrong]})
+            for wrong in (
+                {"id": 1},
+                {"hash": None},
+                {"grants": {"a": "god"}},
+                {"expires": "x"},
+                {"created": "x"},
+                {"more": 1},
+            )
+        ),
+    ],
+)
+def test_a_file_of_tokens_that_people_have_edited_wrongly(tissu, tmp_path, content):
+    file = tmp_path / "tokens.json"
+    file.write_text(content)
+    for command in (["list"], ["list", "--json"], ["add", "bob", "--grant", "a=reader"], ["revoke", "ada"]):
+        outcome = tissu("db", "token", command[0], str(file), *command[1:])
+        assert outcome.code == 1
+        assert "tokens.json is no file of tokens" in outcome.err
+    assert file.read_text() == content
+
+
+def test_tokens_that_are_made_at_the_same_time_are_all_kept(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from quanta_tissu.tissdb.server.tokens import TokenFile
+
+    file = tmp_path / "tokens.json"
+    with ThreadPoolExecutor(8) as pool:  # one object each, as processes have
+        made = list(pool.map(lambda n: TokenFile(file).add(f"client {n}", {"a": "reader"}), range(24)))
+    known = TokenFile(file)
+    assert len(known.tokens()) == 24
+    assert all(known.find(token) for token in made)

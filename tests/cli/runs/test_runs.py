@@ -51,3 +51,12 @@ def test_a_project_without_runs(tissu, tmp_path, monkeypatch):
     outcome = tissu("runs")
     assert (outcome.code, outcome.out) == (0, "")
     assert "no runs in" in outcome.err
+
+
+def test_when_no_run_can_be_read_that_is_said(tissu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tissu" / "runs" / "a").mkdir(parents=True)
+    outcome = tissu("report")
+    assert outcome.code == 1
+    assert "of the 1 runs in" in outcome.err
+    assert "none can be read" in outcome.err
