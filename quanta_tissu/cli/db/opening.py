@@ -40,6 +40,9 @@ timeout_option = click.option(
 )
 
 
+_ANY_WIDTH = 1_000_000
+
+
 def counted(number: int, thing: str) -> str:
     """A number of things: `1 document`, `2,000 documents`."""
     plural = {"index": "indexes"}.get(thing, f"{thing}s")
@@ -199,12 +202,19 @@ def moment_text(microseconds: int) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows below each other on standard output."""
+    """Rows below each other on standard output: what is too wide goes on in the next line, nothing is left out.
+
+    Without a terminal, whose width would be a guess, each row is a line.
+    """
     from rich.table import Table
 
     from quanta_tissu.cli.console import OutputConsole
 
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
-    OutputConsole(markup=False, highlight=False, emoji=False).print(table)
+    free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = OutputConsole(markup=False, highlight=False, emoji=False, width=_ANY_WIDTH if free else None)
+    console.print(table)

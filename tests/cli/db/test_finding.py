@@ -131,3 +131,27 @@ def test_what_takes_too_long_is_given_up(tissu, notes):
     assert "for statements that read" in tissu("db", "query", notes, "DELETE FROM notes", "--timeout", "1").err
     assert tissu("db", "query", notes, "SELECT * FROM notes", "--timeout", "0").code == 2
     assert "words: place 1" in tissu("db", "search", notes, "notes", "first", "--timeout", "60").out
+
+
+class TestTables:
+    ID = "0123456789abcdef" * 4
+
+    @pytest.fixture
+    def long(self, notes):
+        with tissdb.open(notes) as db:
+            db["long"].insert({"text": "word " * 40}, id=self.ID)
+        return notes
+
+    def test_without_a_terminal_a_row_is_a_line(self, tissu, long, monkeypatch):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        out = tissu("db", "query", long, "SELECT _id, text FROM long").out
+        (row,) = [line for line in out.splitlines() if self.ID in line]
+        assert row.count("word") == 40
+
+    def test_in_a_narrow_one_nothing_is_left_out(self, tissu, long, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        out = tissu("db", "query", long, "SELECT _id, text FROM long").out
+        assert all(len(line) <= 40 for line in out.splitlines())
+        assert out.count("word") == 40
+        ids = "".join(line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│"))
+        assert ids == self.ID
