@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quanta_tissu.tisslang.journal.redaction import Redactor
     from quanta_tissu.tisslang.running.conductor import Performer
     from quanta_tissu.tisslang.running.lifecycle import Ending, Options
+    from quanta_tissu.tisslang.running.people import Prepared
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,6 +127,13 @@ def tell(ending: Ending, watcher: Progress | Events) -> None:
     code = {"done": ExitCode.OK, "failed": ExitCode.FAILURE, "paused": ExitCode.WAITING}[ending.status]
     if code:
         click.get_current_context().exit(code)
+
+
+def tell_unused(person: Prepared, ending: Ending) -> None:
+    """Say which answers nobody has asked for."""
+    if ending.error is None:
+        for one in person.left:
+            click.echo(f"nothing asked for the answer {one!r}: it was not used", err=True)
 
 
 def as_object(ending: Ending) -> dict[str, Any]:

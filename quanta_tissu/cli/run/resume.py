@@ -28,7 +28,7 @@ from quanta_tissu.cli.runs.shared import project_folder, project_option, refuse_
 @click.option(
     "--accept-changes",
     is_flag=True,
-    help="Go on although files that the run wrote were changed since by somebody else.",
+    help="Go on although files that the run wrote or read were changed since, or the project was moved.",
 )
 @click.option("--again", is_flag=True, help="Do the step that failed again, from its beginning.")
 @project_option
@@ -62,7 +62,7 @@ def command(
       tissu resume 20261122-093000-a1b2 --again                 after mending what it needs
     """
     from quanta_tissu.cli.lang.scripts import read_script
-    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell
+    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell, tell_unused
     from quanta_tissu.cli.run.person import whom_to_ask
     from quanta_tissu.cli.run.watching import Events, Progress
     from quanta_tissu.tisslang.engine.program import read_program
@@ -80,11 +80,12 @@ def command(
         refuse_wrong(edited)
     values, redactor = known_secrets()
     watcher = Events() if as_json else Progress(verbose=verbose)
+    person = Prepared(tuple(answers), whom_to_ask(unattended), "command line")
     try:
         ending = resume(
             folder,
             doer=performer_maker(root, values, watcher),
-            person=Prepared(tuple(answers), whom_to_ask(unattended), "command line"),
+            person=person,
             watcher=watcher,
             rules=read_rules(root / ".tissu" / "rules.toml"),
             redactor=redactor,
@@ -92,8 +93,10 @@ def command(
             edited=edited,
             accept_changes=accept_changes,
             again=again,
+            root=root,
         )
     except KeyboardInterrupt:
         click.echo(f"interrupted; tissu resume {folder.name} goes on", err=True)
         click.get_current_context().exit(ExitCode.INTERRUPTED)
+    tell_unused(person, ending)
     tell(ending, watcher)

@@ -93,7 +93,7 @@ def command(
       tissu run plan.tiss --answer approve --unattended wait
     """
     from quanta_tissu.cli.lang.scripts import read_script
-    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell
+    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell, tell_unused
     from quanta_tissu.cli.run.person import whom_to_ask
     from quanta_tissu.cli.run.watching import Events, Progress
     from quanta_tissu.cli.runs.shared import refuse_other
@@ -128,13 +128,14 @@ def command(
     name = new_name()
     if isinstance(watcher, Progress):
         click.echo(f"run {click.style(name, bold=True)}: {program.title} (sandbox: {options.sandbox})", err=True)
+    person = Prepared(tuple(answers), whom_to_ask(unattended), "command line")
     try:
         ending = start(
             program,
             root,
             options,
             doer=performer_maker(root, values, watcher),
-            person=Prepared(tuple(answers), whom_to_ask(unattended), "command line"),
+            person=person,
             watcher=watcher,
             rules=read_rules(root / ".tissu" / "rules.toml"),
             redactor=redactor,
@@ -144,6 +145,7 @@ def command(
     except KeyboardInterrupt:
         click.echo(f"interrupted; tissu resume {name} goes on", err=True)
         click.get_current_context().exit(ExitCode.INTERRUPTED)
+    tell_unused(person, ending)
     tell(ending, watcher)
 
 

@@ -23,6 +23,10 @@ class Failure(Exception):  # noqa: N818 - the language's word: TRY catches it, a
         notes: Lines that explain it: the end of a command's output.
         help: What to do, as a sentence.
         data: What programs, and models that are asked for a correction, may want of it.
+
+    Attributes:
+        steps: The keys of the steps that failed with it, of steps in each other the outermost; several if branches
+            failed at the same time, none outside of steps.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Failure(Exception):  # noqa: N818 - the language's word: TRY catches it, a
             f"{text}: {one.source.name}:{one.line}" for one, text in others if one.source is not site.source
         ]
         self.site = site
+        self.steps: tuple[str, ...] = ()
         self.diagnostic = Diagnostic(
             code,
             message,

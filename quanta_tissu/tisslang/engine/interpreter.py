@@ -173,7 +173,8 @@ class Interpreter:
                 yield from self._transaction(body, frame, site)
             else:
                 yield from self.body(body, frame)
-        except Failure:
+        except Failure as failure:
+            failure.steps = (frame.path,)
             yield self._end(frame, site, "failed", began)
             raise
         yield self._end(frame, site, "done", began)
@@ -353,7 +354,7 @@ class Interpreter:
             raise found[0]
         if found:
             first = found[0].diagnostic
-            raise Failure(
+            joined = Failure(
                 first.code,
                 first.message,
                 found[0].site,
@@ -363,6 +364,8 @@ class Interpreter:
                 help=first.help,
                 **dict(first.data),
             )
+            joined.steps = tuple(step for one in found for step in one.steps)
+            raise joined
 
     def _branch(self, statement: ast.Statement, frame: Frame) -> Doing[Failure | None]:
         """One way of a PARALLEL."""
@@ -450,7 +453,7 @@ def _given_up(failure: Failure, attempt: int, same: bool) -> Failure:
     one = failure.diagnostic
     why = "the same failure came back" if same else "no attempt is left"
     tries = f"{attempt} attempt{'s' if attempt > 1 else ''}"
-    return Failure(
+    given_up = Failure(
         one.code,
         one.message,
         failure.site,
@@ -459,3 +462,5 @@ def _given_up(failure: Failure, attempt: int, same: bool) -> Failure:
         help=one.help,
         **dict(one.data),
     )
+    given_up.steps = failure.steps
+    return given_up

@@ -71,7 +71,15 @@ class Approvals:
         said = self._recorded.answer(effect.key, digest)
         if said is not None and said["answer"] in options:
             return Answer(choice=said["answer"], by=said["by"], comment=said.get("comment", ""))
-        question = Question(key=effect.key, what=what, title=title, shown=shown, options=options, digest=digest)
+        question = Question(
+            key=effect.key,
+            what=what,
+            title=title,
+            shown=shown,
+            options=options,
+            digest=digest,
+            changed=self._recorded.another(digest),
+        )
         with self._asking:
             self._journal.append(
                 "approval.request",

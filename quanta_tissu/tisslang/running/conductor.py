@@ -38,7 +38,7 @@ from quanta_tissu.tisslang.engine.values import Value, as_text
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.running.approvals import Approvals, Paused, described, digest_of, plain, why
 from quanta_tissu.tisslang.running.people import Person
-from quanta_tissu.tisslang.running.recorded import Earlier, Recorded
+from quanta_tissu.tisslang.running.recorded import Earlier, Recorded, within
 from quanta_tissu.tisslang.running.rules import Rule, decide
 from quanta_tissu.tisslang.running.ways import Cancelled, LinkedEvent, Way
 from quanta_tissu.tisslang.syntax.shapes import EffectClass
@@ -111,7 +111,12 @@ class Conductor:
         person: Answers questions.
         watcher: Is told what happens.
         rules: What may be done without asking.
-        again: The path of statements whose effects are done again, and all that come after.
+        again: The paths of statements whose effects are done again, and all that come after them.
+
+    Attributes:
+        divergences: Where an edited script left what was recorded.
+        last: The path at which the latest effect can be done again: its own, or of the step with whose copy of the
+            project it worked; empty: there was none.
     """
 
     def __init__(
@@ -121,17 +126,19 @@ class Conductor:
         person: Person,
         watcher: Watcher,
         rules: Sequence[Rule] = (),
-        again: str | None = None,
+        again: Sequence[str] = (),
     ) -> None:
         self._journal = journal
         self._performer = performer
         self._watcher = watcher
         self._rules = rules
-        self._again = again
+        self._again: dict[str, int | None] = dict.fromkeys(again)  # since which record they are done again
+        self._redoing = threading.Lock()
         self._recorded = Recorded(journal)
         self._approvals = Approvals(journal, self._recorded, person)
         self._cancelled: set[str] = set()  # PARALLELs of which a way failed
         self.divergences: list[Diverged] = []
+        self.last = ""
 
     def conduct(self, doing: Doing[Any], way: Way) -> Any:
         """Drive an interpreter to its end; what it gives.
@@ -219,10 +226,8 @@ class Conductor:
     def _effect(self, effect: Effect, way: Way) -> Outcome:
         args = self._journal.redactor.value(plain(effect.action.args()))
         digest = digest_of({"op": effect.action.op, "args": args})
-        if self._again is not None and (effect.key + "/").startswith(self._again + "/"):
-            record = self._journal.append("divergence", at=effect.key, line=effect.site.line, again=self._again)
-            self._recorded.redo(self._again, record.seq)
-            way.epoch, self._again = record.seq, None
+        self._redo(effect, way)
+        self.last = effect.transaction or effect.key.removesuffix(".begin").removesuffix(".commit")
         earlier = self._recorded.effect(effect.key, digest, way.epoch)
         if earlier is not None and earlier.intent["digest"] != digest:
             self._diverge(Diverged(effect, earlier), way)
@@ -253,6 +258,21 @@ class Conductor:
             if decided is not None:
                 return self._finish(effect, decided, self._begin(effect, args, digest, way, {}))
         return self._do(effect, args, digest, way, earlier)
+
+    def _redo(self, effect: Effect, way: Way) -> None:
+        """Leave what is recorded behind, if an effect is one of those that are done again."""
+        for path in self._again:
+            if not within(effect.key, path):
+                continue
+            with self._redoing:  # branches inside of it may come here at the same time
+                since = self._again[path]
+                if since is None:
+                    since = self._journal.append(
+                        "divergence", at=effect.key, line=effect.site.line, again=path
+                    ).seq
+                    self._recorded.redo(path, since)
+                    self._again[path] = since
+            way.epoch = max(way.epoch, since)
 
     def _diverge(self, diverged: Diverged, way: Way) -> None:
         """The script is another one from here on."""

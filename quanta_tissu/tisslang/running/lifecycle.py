@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quanta_tissu import __version__
-from quanta_tissu.errors import ConfigError, FileRefusedError, JournalError, TissLangError, TissuError
+from quanta_tissu.errors import (
+    ConfigError,
+    FileMissingError,
+    FileRefusedError,
+    JournalError,
+    TissLangError,
+    TissuError,
+)
 from quanta_tissu.tisslang.engine.failure import Failure
 from quanta_tissu.tisslang.engine.program import Program, thaw
 from quanta_tissu.tisslang.engine.scope import Scope
@@ -23,6 +30,7 @@ from quanta_tissu.tisslang.journal.verify import verify
 from quanta_tissu.tisslang.running.approvals import Paused
 from quanta_tissu.tisslang.running.conductor import Conductor, Diverged, Performer, Watcher
 from quanta_tissu.tisslang.running.people import Nobody, Person, Question
+from quanta_tissu.tisslang.running.recorded import within
 from quanta_tissu.tisslang.running.rules import Rule
 from quanta_tissu.tisslang.running.ways import Cancelled, Way
 from quanta_tissu.tisslang.sandbox.files import ProjectFiles
@@ -122,12 +130,7 @@ def start(
         ConfigError: The script has the value of a secret in it.
         JournalError: Its journal cannot be written.
     """
-    for source, text in program.sources().items():
-        if redactor is not None and redactor.text(text) != text:
-            raise ConfigError(
-                f"{source} has the value of a secret in it, and would be kept without it",
-                hint="commands get secrets by their names: tissu run --secret NAME, and $NAME in the command",
-            )
+    _refuse_secrets(program, redactor)
     folder = root / RUNS / (name or new_name())
     journal = Journal.create(
         folder,
@@ -157,6 +160,7 @@ def resume(
     accept_changes: bool = False,
     again: bool = False,
     anchors: Path | None = None,
+    root: Path | None = None,
 ) -> Ending:
     """Go on with a run: what is recorded is not done again.
 
@@ -168,14 +172,21 @@ def resume(
         rules: What may be done without asking.
         redactor: Hides secrets in all that is kept.
         edited: Another version of the script; what is recorded counts up to where it wants something else.
-        accept_changes: Whether to go on although somebody else has changed files that the run wrote.
-        again: Whether to do the step that failed again, from its beginning.
+        accept_changes: Whether to go on although somebody else has changed files that the run wrote or read, or
+            has moved the project.
+        again: Whether to do the step that failed again, from its beginning; of branches that failed, each.
         anchors: As in `start`.
+        root: The project that it is to go on in, if that is known; the run must be one of it.
 
     Raises:
-        JournalError: There is no such run, another process has it, it was changed, or it is over.
-        TissLangError: Somebody else has changed files that the run wrote.
+        ConfigError: The edited script has the value of a secret in it.
+        JournalError: There is no such run, it is one of another project, another process has it, it was changed,
+            it is over, or it has nothing that could be done again.
+        TissLangError: Somebody else has changed files that the run wrote or read, or has moved the project.
     """
+    _refuse_other_project(folder, root)
+    if edited is not None:
+        _refuse_secrets(edited, redactor)
     refuse_changed_record(folder)
     with Journal.open(folder, redactor=redactor, anchors=anchors) as journal:
         first = journal.expanded(journal.records[0])
@@ -186,33 +197,38 @@ def resume(
                 hint=f"tissu replay {folder.name} shows it; tissu run starts another",
             )
         program = edited or thaw(_sources(journal))
+        from_here = _failed_steps(journal) if again else ()
         if not accept_changes:
-            _refuse_changed_files(journal, Path(first["root"]))
+            _refuse_moved(journal, Path(first["root"]))
+            _refuse_changed_files(journal, from_here)
         options = _options(first["options"])
-        more = {} if edited is None else {"script": edited.main.source.name, "sources": edited.sources()}
+        performer = doer(journal, options)  # what it lacks is said before anything is recorded
+        more: dict[str, Any] = {"again": list(from_here)} if again else {}
+        if edited is not None:
+            more |= {"script": edited.main.source.name, "sources": edited.sources()}
         journal.append("run.resume", durable=True, by=_user(), engine=__version__, **more)
-        from_here = _failed_step(journal) if again else None
-        return _go(journal, program, options, doer(journal, options), person, watcher, rules, from_here)
+        return _go(journal, program, options, performer, person, watcher, rules, from_here)
 
 
-def _failed_step(journal: Journal) -> str:
-    """The step that failed last, or the last effect, if that was in no step.
+def _failed_steps(journal: Journal) -> tuple[str, ...]:
+    """The paths of the steps that the run failed in, or of its last effect, if those did nothing.
 
     Raises:
-        JournalError: The run did not fail.
+        JournalError: The run did not fail, or there is nothing that could be done again.
     """
-    ended = next((one for one in reversed(journal.records) if one.kind == "run.end"), None)
-    if ended is None or ended.fields["status"] != "failed":
+    name = journal.folder.name
+    ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
+    if ended is None or ended.fields.get("status") != "failed":
+        raise JournalError(f"the run {name} did not fail", hint="tissu resume without --again goes on")
+    said = journal.expanded(ended)
+    keys = [journal.expanded(one)["key"] for one in journal.records if one.kind == "effect.intent"]
+    steps = tuple(step for step in said.get("steps", ()) if any(within(key, step) for key in keys))
+    if not steps and not said.get("last"):
         raise JournalError(
-            f"the run {journal.folder.name} did not fail", hint="tissu resume without --again goes on"
+            f"the record of the run {name} has nothing that could be done again",
+            hint=f"mend the script: tissu resume {name} --script SCRIPT",
         )
-    for record in reversed(journal.records):
-        if record.kind == "step.end" and record.fields["status"] == "failed":
-            return str(journal.expanded(record)["key"])
-        if record.kind == "step.end":
-            break
-    last = next(one for one in reversed(journal.records) if one.kind == "effect.result")
-    return str(journal.expanded(last)["key"])
+    return steps or (said["last"],)
 
 
 def replay(folder: Path, *, watcher: Watcher) -> Ending:
@@ -265,35 +281,105 @@ def refuse_changed_record(folder: Path) -> None:
         )
 
 
-def _refuse_changed_files(journal: Journal, root: Path) -> None:
-    """Make sure that files are as the run left them."""
+def _refuse_secrets(program: Program, redactor: Redactor | None) -> None:
+    """Make sure that a script can be kept as it is."""
+    for source, text in program.sources().items():
+        if redactor is not None and redactor.text(text) != text:
+            raise ConfigError(
+                f"{source} has the value of a secret in it, and would be kept without it",
+                hint="commands get secrets by their names: tissu run --secret NAME, and $NAME in the command",
+            )
+
+
+def _project(folder: Path) -> Path:
+    """The project that the folder of a run is in."""
+    return folder.resolve().parents[len(RUNS.parts)]
+
+
+def _refuse_other_project(folder: Path, root: Path | None) -> None:
+    """Make sure that a run does not go on with the files of another project."""
+    if root is not None and root.resolve() != _project(folder):
+        raise JournalError(
+            f"the run {folder.name} is one of {_project(folder)}, not of {root.resolve()}",
+            hint=f"tissu resume {folder.name} --project {_project(folder)}",
+        )
+
+
+def _refuse_moved(journal: Journal, root: Path) -> None:
+    """Make sure that a project is where it was: of two that are equal, one may have gone on already."""
+    if root != _project(journal.folder):
+        raise TissLangError(
+            f"the run {journal.folder.name} was made in {root}, and is in {_project(journal.folder)} now",
+            hint="if the project was moved, and not copied, go on with it here: --accept-changes",
+        )
+
+
+def _refuse_changed_files(journal: Journal, again: Sequence[str]) -> None:
+    """Make sure that files are as the run left them, and as it read them.
+
+    Args:
+        journal: The run's.
+        again: Paths of what is done again, and reads anew.
+    """
     last: dict[str, str | None] = {}
+    read: dict[str, str] = {}
     begun: dict[int, Mapping[str, Any]] = {}
     for record in journal.records:
         if record.kind == "effect.intent":
-            begun[record.seq] = record.fields
+            begun[record.seq] = journal.expanded(record)
         elif record.kind == "effect.result":
-            intent = begun.pop(record.fields["of"])
-            if "transaction" not in intent:  # otherwise it was on a copy
-                last.update({path: after for _, path, _, after in record.fields.get("files", ())})
+            intent, result = begun.pop(record.fields["of"]), journal.expanded(record)
+            if "transaction" in intent:  # it was on a copy
+                continue
+            last.update({path: after for _, path, _, after in result.get("files", ())})
+            if intent["op"] == "READ" and result["status"] == "ok":
+                if any(within(intent["key"], path) for path in again):
+                    read.pop(intent["args"]["path"], None)
+                else:
+                    read[intent["args"]["path"]] = result["value"]
     for intent in begun.values():  # what they have done, nobody knows
         if intent["cls"] == "RUN" or intent["op"] == "COMMIT":
             return
         last.pop(intent["args"].get("path", ""), None)
-    wrong: list[str] = []
-    with ProjectFiles(root) as files:
-        for path, digest in last.items():
-            try:
-                now = files.digest(path) if files.kind(path) == "file" else None
-            except FileRefusedError:
-                continue  # what a command made there is no file of ours
-            if digest is not None and now != digest:
-                wrong.append(f"{path} {'is gone' if now is None else 'was changed'}")
+    with ProjectFiles(_project(journal.folder)) as files:
+        wrong = [f"{path} {said}" for path, digest in last.items() if (said := _change(files, path, digest))]
+        other = [
+            f"{path} {said}"
+            for path, text in read.items()
+            if path not in last and (said := _other_text(files, path, text, journal.redactor))
+        ]
     if wrong:
         raise TissLangError(
             f"files that the run wrote are not as it left them: {', '.join(wrong[:10])}",
             hint="bring them back, or go on with them as they are: --accept-changes",
         )
+    if other:
+        raise TissLangError(
+            f"files that the run read are not as it read them: {', '.join(other[:10])}",
+            hint="go on with what it read then: --accept-changes; tissu run starts another, which reads them",
+        )
+
+
+def _change(files: ProjectFiles, path: str, digest: str | None) -> str:
+    """What became of a file that was written; empty: it is as it was left."""
+    try:
+        now = files.digest(path) if files.kind(path) == "file" else None
+    except FileRefusedError:
+        return ""  # what a command made there is no file of ours
+    if digest is None or now == digest:
+        return ""
+    return "is gone" if now is None else "was changed"
+
+
+def _other_text(files: ProjectFiles, path: str, text: str, redactor: Redactor) -> str:
+    """What became of a file that was read; empty: it is as it was."""
+    try:
+        now = redactor.text(files.read(path).decode())
+    except FileMissingError:
+        return "is gone"
+    except (FileRefusedError, UnicodeDecodeError):
+        return "was changed"
+    return "" if now == text else "was changed"
 
 
 def _sources(journal: Journal) -> Mapping[str, str]:
@@ -318,7 +404,7 @@ def _go(
     person: Person,
     watcher: Watcher,
     rules: Sequence[Rule],
-    again: str | None = None,
+    again: Sequence[str] = (),
 ) -> Ending:
     conductor = Conductor(journal, performer, person, watcher, rules, again)
     try:
@@ -331,7 +417,7 @@ def _go(
         one = ending.failure
         others = [{"span": list(label.span), "text": label.text} for label in one.diagnostic.others]
         journal.append("diagnostic", **one.value(), span=list(one.site.span), others=others)
-        reason["reason"] = one.diagnostic.message
+        reason |= {"reason": one.diagnostic.message, "steps": list(one.steps), "last": conductor.last}
     elif ending.question is not None:
         reason["reason"] = ending.question.title
     elif ending.error is not None:

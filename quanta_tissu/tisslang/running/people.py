@@ -22,6 +22,7 @@ class Question:
         shown: What the person looks at.
         options: What can be answered; the first is what an empty answer means, if it is harmless.
         digest: Of all that is shown: the answer is bound to it.
+        changed: Whether the run waited for an answer, and this is another question than any that was shown then.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Question:
     shown: str
     options: tuple[str, ...]
     digest: str
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +96,25 @@ class Prepared:
         self._otherwise = otherwise
         self._by = by
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The answers that nobody has asked for."""
+        return tuple(self._answers)
+
     def ask(self, question: Question) -> Answer | None:
         """The next answer.
 
         Raises:
-            ConfigError: It is none of the options.
+            ConfigError: It is none of the options, or an answer to something else than what is shown now.
         """
         if not self._answers:
             return self._otherwise.ask(question)
+        if question.changed:
+            raise ConfigError(
+                f"the answer {self._answers[0]!r} is to what was shown before, and the script shows something "
+                f"else now: {question.title} {question.shown}"[:1000],
+                hint="look at it, and give the answer again",
+            )
         try:
             answer = read_answer(self._answers[0], question, self._by)
         except ValueError as error:

@@ -8,7 +8,7 @@ answers of models and people to the very same question stay good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,12 @@ class Recorded:
 
     Args:
         journal: It; only what is in it now counts.
+
+    Attributes:
+        waiting: The digests of the questions for whose answers the run waited before it went on.
     """
+
+    waiting: frozenset[str] = frozenset()
 
     def __init__(self, journal: Journal) -> None:
         self._effects: dict[str, list[Earlier]] = {}
@@ -63,8 +68,17 @@ class Recorded:
         self._answers: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
         self._redone: list[tuple[str, int]] = []
         by_seq: dict[int, Earlier] = {}
+        asked: set[str] = set()
         for record in journal.records:
             match record.kind:
+                case "run.start":
+                    self.waiting, asked = frozenset(), set()
+                case "run.resume":
+                    self.waiting, asked = frozenset(asked), set()
+                    fields = journal.expanded(record)
+                    self._go_on(fields.get("again", ()), edited="sources" in fields)
+                case "approval.request":
+                    asked.add(journal.expanded(record)["digest"])
                 case "effect.intent":
                     fields = journal.expanded(record)
                     earlier = Earlier(fields, None, fields.get("epoch", 0), record.seq)
@@ -79,6 +93,7 @@ class Recorded:
                         begun.result = fields
                 case "approval.answer":
                     fields = journal.expanded(record)
+                    asked.discard(fields["digest"])
                     self._answers[fields["key"], fields["digest"]] = record.seq, fields
                 case "divergence" if "again" in record.fields or "again_blob" in record.fields:
                     self.redo(journal.expanded(record)["again"], record.seq)
@@ -114,12 +129,24 @@ class Recorded:
             Usage(**one.intent["reserved"]) for one in found if one.result is None and "reserved" in one.intent
         ]
 
+    def _go_on(self, again: Sequence[str], *, edited: bool) -> None:
+        """Branches that were ended because another failed go on, if the other is another one now, or done again."""
+        ended = [key.removesuffix(".cancel") for kind, key in self._noticed if kind == "decision"]
+        for fork in ended:
+            if ("decision", f"{fork}.cancel") not in self._noticed:
+                continue
+            if edited or any(within(path, fork) for path in again):
+                del self._noticed["decision", f"{fork}.cancel"]
+                for key, found in self._effects.items():
+                    if within(key, fork):
+                        found[:] = [one for one in found if (one.result or {}).get("status") != "cancelled"]
+
     def redo(self, path: str, seq: int) -> None:
         """Statements are done again: inside of them nothing that was recorded before counts, answers neither."""
         self._redone.append((path, seq))
 
     def _since(self, key: str) -> int:
-        return max((seq for path, seq in self._redone if f"{key}/".startswith(f"{path}/")), default=-1)
+        return max((seq for path, seq in self._redone if within(key, path)), default=-1)
 
     def noticed(self, kind: str, key: str, epoch: int) -> bool:
         """Whether a notice is there already."""
@@ -130,6 +157,16 @@ class Recorded:
         seq, answer = self._answers.get((key, digest), (-1, None))
         return answer if seq > self._since(key) else None
 
+    def another(self, digest: str) -> bool:
+        """Whether a question is none of those for whose answers the run waited; once it has one, any is new."""
+        waiting, self.waiting = self.waiting, frozenset()
+        return bool(waiting) and digest not in waiting
+
     def times(self, key: str) -> int:
         """How often an effect was begun."""
         return len(self._effects.get(key, ()))
+
+
+def within(key: str, path: str) -> bool:
+    """Whether something belongs to a statement, or to a block of it."""
+    return key == path or key.startswith((f"{path}/", f"{path}."))

@@ -243,3 +243,21 @@ def test_an_answer_that_fits_not_says_how_the_run_goes_on_also_to_programs(proje
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["status"] == "broken"
     assert last["error"]["message"] == "the answer 'maybe' is none of continue, stop"
+
+
+def test_an_answer_that_nothing_asked_for_is_said(project, capsys):
+    (project / "plan.tiss").write_text("PAUSE")
+    assert tissu(["run", "plan.tiss", "--answer", "continue", "--answer", "approve"]) == 0
+    assert "nothing asked for the answer 'approve': it was not used" in capsys.readouterr().err
+
+
+def test_a_run_of_another_project_is_not_gone_on_with(project, tmp_path, capsys):
+    (project / "plan.tiss").write_text("PAUSE")
+    assert tissu(["run", "plan.tiss", "--unattended", "wait"]) == 75
+    folder = next((project / ".tissu" / "runs").iterdir())
+    other = tmp_path / "other"
+    other.mkdir()
+    capsys.readouterr()
+    assert tissu(["resume", str(folder), "--project", str(other), "--answer", "continue"]) != 0
+    assert f"is one of {project}, not of {other}" in capsys.readouterr().err
+    assert tissu(["resume", str(folder), "--answer", "continue"]) == 0

@@ -218,7 +218,7 @@ def test_an_answer_is_bound_to_what_was_shown(tmp_path):
     )
     assert ending.status == "paused"
     edited = program('READ "b" AS a\nREQUEST_REVIEW a\nPAUSE')
-    again = go_on(ending.folder, MockPerformer({"b": "another"}), edited=edited)
+    again = go_on(ending.folder, MockPerformer({"b": "another"}), edited=edited, accept_changes=True)
     assert again.status == "paused"
     assert again.question.shown == "another"
 
