@@ -97,7 +97,8 @@ def _run(run: ast.Run, frame: Frame) -> Doing[None]:
     scope = frame.scope
     shell = yield from frame.command(run.command)
     timeout = None if run.timeout is None else (yield from _seconds(run.timeout, frame))
-    sandbox = scope.settings.get("sandbox")
+    # On a copy of the project no command is kept in by less: it would reach past the copy.
+    sandbox = scope.settings.get("sandbox") if scope.transaction is None else "txn"
     action = RunCommand(
         command=shell.command,
         variables=shell.variables,

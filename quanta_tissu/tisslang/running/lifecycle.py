@@ -427,7 +427,8 @@ def _go(
 
 
 def _conducted(conductor: Conductor, program: Program, options: Options, journal: Journal) -> Ending:
-    interpreter = program.interpreter()
+    # A step works on a copy, not a command alone: the level of the run is what directives begin with.
+    interpreter = program.interpreter({"sandbox": "txn"} if options.sandbox == "txn" else {})
     about: dict[str, Any] = {"run": journal.folder.name, "folder": journal.folder}
     try:
         scope = conductor.conduct(interpreter.run(), Way())

@@ -130,7 +130,7 @@ class Recorded:
         ]
 
     def _go_on(self, again: Sequence[str], *, edited: bool) -> None:
-        """Branches that were ended because another failed go on, if the other is another one now, or done again."""
+        """Branches that were ended because another failed go on, if that is another one now, or done again."""
         ended = [key.removesuffix(".cancel") for kind, key in self._noticed if kind == "decision"]
         for fork in ended:
             if ("decision", f"{fork}.cancel") not in self._noticed:

@@ -19,6 +19,8 @@ from quanta_tissu.tisslang.engine.shell import as_written
 from quanta_tissu.tisslang.engine.values import as_text
 from quanta_tissu.tisslang.planning.capabilities import capabilities_of, widened
 from quanta_tissu.tisslang.planning.patterns import covers, pattern_of
+from quanta_tissu.tisslang.running.mock import MockPerformer
+from quanta_tissu.tisslang.running.rules import Rule
 from tests.tisslang.engine.trying import Anyone, Watching, any_performer, folder, program, run, scripts
 
 NOT_PLANNED = (Begin, Commit, Discard, EstimateBlock)
@@ -217,3 +219,22 @@ def test_unknown_times_of_retry():
 @pytest.mark.parametrize("times", ["0", '"a"', "1.5"])
 def test_attempts_that_count_nothing_fail_in_the_plan_as_in_the_run(times):
     assert plan(f'VAR n = {times}\nRETRY MAX n {{\nRUN "a"\n}}').failure.diagnostic.code == "R201"
+
+
+@pytest.mark.parametrize("directive", ["@sandbox none", "@sandbox landlock", "@network allow"])
+def test_on_a_copy_plan_rules_and_run_know_one_level(tmp_path, directive):
+    text = f'STEP "s" {{\n@sandbox txn\nTRY {{\n{directive}\nRUN "make"\n}} CATCH {{\n}}\n}}'
+    planned = plan(text)
+    assert [one.effect.action.sandbox for one in planned.effects] == ["txn"]
+    assert capabilities_of(planned).sandbox == "txn"
+    watcher = Watching()
+    mock = MockPerformer(commands={"make": 0})
+    run(text, tmp_path, mock=mock, watcher=watcher, rules=(Rule("allow", {"sandbox": ("txn",)}),))
+    [command] = [one for one, _, _ in watcher.ended if isinstance(one.action, RunCommand)]
+    assert command.action.sandbox == mock.facts(command)["sandbox"] == "txn"
+    assert len(mock.done) == 3  # no rule, and no person, was asked about less of a sandbox
+
+
+def test_after_a_step_on_a_copy_directives_say_again_how_commands_are_kept_in():
+    text = '@sandbox none\nSTEP "s" {\n@sandbox txn\nRUN "a"\n}\nSTEP "t" {\nRUN "b"\n}'
+    assert [one.effect.action.sandbox for one in plan(text).effects] == ["txn", "none"]

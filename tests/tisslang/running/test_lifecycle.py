@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from quanta_tissu.errors import ConfigError, JournalError, TissLangError
 from quanta_tissu.tisslang.engine.effects import Outcome
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.journal.redaction import Redactor
-from quanta_tissu.tisslang.running.lifecycle import RUNS, new_name, read_options, replay, resume
+from quanta_tissu.tisslang.running.lifecycle import RUNS, new_name, read_options, replay, resume, start
 from quanta_tissu.tisslang.running.mock import MockPerformer
 from quanta_tissu.tisslang.running.people import Nobody, Prepared
 from tests.tisslang.engine.trying import OPTIONS, Watching, program, run
@@ -72,6 +73,23 @@ def test_a_run_is_a_folder_of_the_project_that_keeps_how_it_is_made(tmp_path):
     assert (ending.status, ending.variables) == ("done", {"a": 1})
     assert ending.folder == tmp_path / RUNS / ending.run
     assert read_options(ending.folder) == OPTIONS
+
+
+def test_in_a_run_on_copies_each_step_works_on_one_unless_it_says_otherwise(tmp_path):
+    text = 'STEP "a" {\nWRITE "a" "a"\nASSERT 1 == 2\n}'
+    for script, files in ((text, {}), (text.replace("WRITE", "@sandbox bwrap\nWRITE"), {"a": "a"})):
+        mock = MockPerformer()
+        ending = start(
+            program(script),
+            tmp_path,
+            replace(OPTIONS, sandbox="txn"),
+            doer=lambda journal, options, mock=mock: mock,
+            person=Nobody(),
+            watcher=Watching(),
+        )
+        assert ending.status == "failed"
+        assert mock.files == files
+        assert replay(ending.folder, watcher=Watching()).failure.value() == ending.failure.value()
 
 
 def test_two_runs_have_two_names(tmp_path):

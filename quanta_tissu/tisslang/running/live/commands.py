@@ -54,8 +54,6 @@ def perform(
             said = f"the value for {name} has {len(text.encode()):,} bytes, which is too long for an argument"
             return Outcome(problem=("R214", said), help="WRITE it to a file, and give the command its path")
     level = Level(action.sandbox) if action.sandbox is not None else policy.level
-    if effect.transaction is not None:
-        level = Level.TXN
     streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
 
     def written(stream: Literal["stdout", "stderr"], data: bytes) -> None:
