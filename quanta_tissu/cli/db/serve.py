@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from quanta_tissu.cli.db.opening import json_option, print_table, refuse_key, secret
+from quanta_tissu.cli.db.opening import json_option, opened, print_table, refuse_key, secret
 from quanta_tissu.cli.numbers import FiniteRange
 from quanta_tissu.errors import ConfigError
 
@@ -76,6 +76,9 @@ def serve_command(place: str, host: str, port: int, max_body: int, embedder: str
         encoder = embedder_named(embedder)
     if "://" in place:
         refuse_key(place)
+    elif Path(place).is_file():
+        with opened(place):
+            pass  # what is no database, or has another key, is said now and not to clients
     settings = Settings(
         tokens=options["tokens"],
         rate=options["rate"],

@@ -120,6 +120,10 @@ def _refused(request: Request, error: Any) -> Response:
 def _malformed(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     where, *steps = first["loc"]
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if where == "body" and not steps and kind != "application/json":
+        refusal = RequestError(415, f"the body is {kind or 'of no type'}", hint="Content-Type: application/json")
+        return _answer(request, refusal, 415, {})
     path = path_text(tuple(steps)) if where == "body" and steps and isinstance(steps[0], str) else ""
     named = path or " ".join(str(step) for step in (steps if where != "body" else ["the body"]))
     refusal = RequestError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def serve(
         raise ConfigError("TLS needs both a certificate and its key", hint="give --tls-cert and --tls-key")
     for file in (tls_cert, tls_key):
         if file is not None and not file.is_file():
-            raise ConfigError(f"there is no file {file}")
+            raise ConfigError(f"there is no file {file}", hint="a certificate and its key, both as PEM")
     import uvicorn
 
     from quanta_tissu.tissdb.server.app import create_app
@@ -79,11 +80,21 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=15,
     )
+    try:
+        config.load()
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"{tls_cert} and {tls_key} are no certificate with its key ({error.reason or error})",
+            hint="both are files of PEM, and the key is that of the certificate",
+        ) from None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise DatabaseError(f"port {port} of {host} cannot be listened on: {error.strerror}") from None
+        raise DatabaseError(
+            f"port {port} of {host} cannot be listened on: {error.strerror}",
+            hint="--port names another one, 0 any",
+        ) from None
     _allow_many_connections()
     scheme = "http" if tls_cert is None else "https"
     shown = f"[{host}]" if ":" in host else host

@@ -156,3 +156,29 @@ def test_tokens_that_are_made_at_the_same_time_are_all_kept(tmp_path):
     known = TokenFile(file)
     assert len(known.tokens()) == 24
     assert all(known.find(token) for token in made)
+
+
+def test_what_is_no_database_is_not_served(tissu, tmp_path):
+    (tmp_path / "picture.png").write_bytes(bytes(range(256)) * 40)
+    outcome = tissu("db", "serve", str(tmp_path / "picture.png"), "--port", "0")
+    assert outcome.code == 1
+    assert "is no database" in outcome.err
+    assert "serving" not in outcome.err
+
+
+def test_a_certificate_that_is_none_is_said_before_anything_is_served(tissu, notes, tmp_path):
+    (tmp_path / "cert").write_text("no certificate")
+    files = ("--tls-cert", str(tmp_path / "cert"), "--tls-key", str(tmp_path / "cert"))
+    outcome = tissu("db", "serve", notes, "--port", "0", *files)
+    assert outcome.code == 2
+    assert "are no certificate with its key" in outcome.err
+    assert "serving" not in outcome.err
+
+
+def test_a_port_that_is_taken_has_advice(tissu, notes):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = tissu("db", "serve", notes, "--port", str(taken.getsockname()[1]))
+    assert outcome.code == 1
+    assert "--port names another one" in outcome.err

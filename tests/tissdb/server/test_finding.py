@@ -169,3 +169,11 @@ def test_reads_take_no_longer_than_they_may(serving, folder):
     assert answer.json()["error"]["type"] == "query_timeout"
     assert "0.2 s" in answer.json()["error"]["message"]
     assert ask(client, "SELECT COUNT(*) AS c FROM many").json()["rows"] == [[2000]]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+def test_a_statement_of_another_type_is_told_which_one_is_meant(client, kind):
+    answer = client.post(f"{WORK}/_query", content='{"statement": "SELECT 1"}', headers={"Content-Type": kind})
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"] == f"the body is {kind}"
+    assert answer.json()["error"]["hint"] == "Content-Type: application/json"
