@@ -5,6 +5,7 @@ What is in the boxes comes from the plan, so that a picture shows what a run can
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -12,13 +13,13 @@ from typing import Literal, TypeAlias
 
 from quanta_tissu.tisslang.engine.planning import Plan
 from quanta_tissu.tisslang.engine.program import Program
-from quanta_tissu.tisslang.planning.plan_report import Row, grouped, row_of
-from quanta_tissu.tisslang.source import SourceFile
+from quanta_tissu.tisslang.planning.plan_report import Group, Row, grouped, row_of
+from quanta_tissu.tisslang.source import SourceFile, Span
 from quanta_tissu.tisslang.syntax import statements as ast
 from quanta_tissu.tisslang.syntax.expressions import Expression
 
 Kind = Literal["file", "run", "model", "person", "database"]
-Shape = Literal["parallel", "choose", "if", "loop", "try", "task"]
+Shape = Literal["parallel", "choose", "if", "loop", "try", "task", "step"]
 
 _KINDS: dict[str, Kind] = {
     "RUN": "run",
@@ -29,6 +30,9 @@ _KINDS: dict[str, Kind] = {
     "UPDATE_DOC": "database",
     "DELETE_DOC": "database",
 }
+ON_A_COPY = " (on a copy)"
+"""Said of steps that work on a copy of the project."""
+
 _MOST_ROWS = 12
 _LONGEST = 46
 
@@ -50,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A step, or commands that belong to no step.
+    """A step, or commands that stand together.
 
     Attributes:
         title: What the step is called; empty for commands.
@@ -84,11 +88,13 @@ class Block:
         shape: How: at the same time, one of them, again and again, ...
         label: What is said of all of them.
         ways: They.
+        copy: Whether it is a step that works on a copy of the project.
     """
 
     shape: Shape
     label: str
     ways: tuple[Way, ...]
+    copy: bool = False
 
 
 Node: TypeAlias = "Box | Block"
@@ -113,9 +119,10 @@ class _Builder:
             for one in script.statements
             if isinstance(one, ast.DefineTask)
         }
-        self._groups = {
-            (one.step.site.source.name, one.step.site.span): one for one in grouped(plan) if one.step is not None
-        }
+        self._groups: dict[tuple[str, Span], list[Group]] = defaultdict(list)  # a task's step is in several
+        for one in grouped(plan):
+            if one.step is not None:
+                self._groups[one.step.site.source.name, one.step.site.span].append(one)
 
     def nodes(self, body: ast.Body, source: SourceFile, calls: tuple[str, ...]) -> tuple[Node, ...]:
         """What a body does; commands that stand together become one box."""
@@ -150,7 +157,7 @@ class _Builder:
             case ast.EstimateCost(body=body):
                 return self.nodes(body, source, calls)
             case ast.Setup() | ast.Step():
-                return self._step(statement, source)
+                return self._step(statement, source, calls)
             case ast.Parallel(body=body):
                 return Block("parallel", "at the same time", self._branches(body, source, calls))
             case ast.Choose(body=body, question=question):
@@ -179,12 +186,17 @@ class _Builder:
                 if statement.always is None:
                     return tried
                 return tried, Block("try", "in any case", (way("", statement.always),))
-            case ast.Call(title=title):
+            case ast.Call(title=title, arguments=arguments):
                 name = title.plain or ""
+                given = ", ".join(source[one.span] for one in arguments)
                 if name in calls or name not in self._tasks:
                     return Block("task", f"“{name}” again", ())
                 task, home = self._tasks[name]
-                return Block("task", name, (Way("", self.nodes(task.body, home, (*calls, name))),))
+                return Block(
+                    "task",
+                    _short(f"{name}({given})" if given else name),
+                    (Way("", self.nodes(task.body, home, (*calls, name))),),
+                )
             case _:
                 lines = self._lines(statement, source)
                 return Box("", lines) if lines else None
@@ -199,12 +211,14 @@ class _Builder:
                 ways.append(Way("", self.nodes((one,), source, calls)))
         return tuple(ways)
 
-    def _step(self, step: ast.Setup | ast.Step, source: SourceFile) -> Box:
-        group = self._groups.get((source.name, step.keyword))
-        title = "Setup" if isinstance(step, ast.Setup) else source[step.title.span].strip("\"'")
-        if group is None:  # it is never come to
-            return Box(_short(title), ())
-        return Box(_short(title), _written(group.rows), group.transaction)
+    def _step(self, step: ast.Setup | ast.Step, source: SourceFile, calls: tuple[str, ...]) -> Node:
+        """A step as a box; one that calls tasks as a frame, with what these do where it calls them."""
+        groups = self._groups.get((source.name, step.keyword), [])  # none: it is never come to
+        title = _short("Setup" if isinstance(step, ast.Setup) else source[step.title.span].strip("\"'"))
+        copy = any(one.transaction for one in groups)
+        if any(isinstance(one, ast.Call) for one in ast.walk(step.body)):
+            return Block("step", title, (Way("", self.nodes(step.body, source, calls)),), copy)
+        return Box(title, _written([row for one in groups for row in one.rows]), copy)
 
     def _lines(self, statement: ast.Statement | Expression, source: SourceFile) -> tuple[Line, ...]:
         rows = [
@@ -317,14 +331,15 @@ class _Writer:
         """Write a node after others; where it ends, each end with what is said of the way from there."""
         name = f"n{next(self._numbers)}"
         if isinstance(node, Box):
-            said = [node.title + (" (on a copy)" if node.copy else "")] if node.title else []
+            said = [node.title + ON_A_COPY * node.copy] if node.title else []
             said += [f"{_MARKS[one.kind]}{one.op} {one.text}".strip() for one in node.lines]
             text = self._style.new_line.join(self._safe(one) for one in said) or "…"
             lines.append(self._style.node.format(id=name, text=text))
             self._join(ends, name)
             return [(name, "")]
-        mark = _MARKS["person"] if node.shape == "choose" else ""
-        lines.append(self._style.opening.format(id=name, text=self._safe(f"{mark}{node.label}")))
+        mark = {"choose": _MARKS["person"], "task": "task "}.get(node.shape, "")
+        label = self._safe(f"{mark}{node.label}{ON_A_COPY * node.copy}")
+        lines.append(self._style.opening.format(id=name, text=label))
         after: list[tuple[str, str]] = []
         before = ends
         for way in node.ways:
@@ -334,7 +349,7 @@ class _Writer:
             after += reached
         if not node.ways:
             empty = f"{name}_0"
-            lines.append(self._style.node.format(id=empty, text=self._safe(node.label)))
+            lines.append(self._style.node.format(id=empty, text="…"))
             self._join(ends, empty)
             after = [(empty, "")]
         lines.append(self._style.closing.format())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from quanta_tissu.tisslang.planning.graph import Block, Box, Line, Node, Shape, Way
+from quanta_tissu.tisslang.planning.graph import ON_A_COPY, Block, Box, Line, Node, Shape, Way
 
 _CHAR = 6.65  # the width of a letter of 11 px in a monospaced font, in px
 _TITLE_CHAR = 7.4  # of one of 13 px in a bold one
@@ -24,6 +24,7 @@ _FRAME_LABELS: dict[Shape, str] = {
     "loop": "AGAIN",
     "try": "TRY",
     "task": "TASK",
+    "step": "STEP",
 }
 
 _STYLE = """
@@ -35,6 +36,7 @@ text{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-s
 .frame{fill:none;stroke:#cdd4dc;stroke-width:1.2} .frame.parallel{fill:#f4f7fb;stroke:#9db7d8}
 .frame.choose{fill:#fdf5f8;stroke:#dfa3bd;stroke-dasharray:6 4} .frame.if{fill:#fcfcfd;stroke-dasharray:6 4}
 .frame.loop{fill:#f9f9f4} .frame.try{fill:#faf8f5} .frame.task{fill:#f7f7f9}
+.frame.step{fill:#fbfcfd;stroke:#b9c1cb} .frame.copy{stroke-dasharray:5 3}
 .edge{fill:none;stroke:#8b95a1;stroke-width:1.4} .arrow{fill:#8b95a1}
 .badge{font-size:9px;font-weight:700;fill:#ffffff;letter-spacing:.3px}
 .file{fill:#5b7da5} .run{fill:#b26a00} .model{fill:#7446b0} .person{fill:#c2255c} .database{fill:#0b7a75}
@@ -44,6 +46,7 @@ text{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-s
 .frame{stroke:#3c444d} .frame.parallel{fill:#182029;stroke:#456080} .frame.choose{fill:#231a1f;stroke:#7d4a60}
 .frame.if{fill:#17191d}
 .frame.loop{fill:#1b1c18} .frame.try{fill:#1d1b18} .frame.task{fill:#1a1b1f}
+.frame.step{fill:#1d2127;stroke:#4a535e}
 .edge{stroke:#6e7781} .arrow{fill:#6e7781}
 }
 """
@@ -126,7 +129,7 @@ class _Drawn(_Part):
 
     @property
     def _title(self) -> str:
-        return f"{self.box.title}{'  (on a copy)' if self.box.copy else ''}"
+        return f"{self.box.title}{ON_A_COPY * self.box.copy}"
 
     def draw(self, x: float, y: float) -> Iterator[str]:
         """Its frame, its title, and its lines."""
@@ -170,12 +173,13 @@ class _Framed(_Part):
 
     def __init__(self, block: Block) -> None:
         self._block = block
+        self._label = block.label + ON_A_COPY * block.copy
         self._flows = [_flow(one.nodes) for one in block.ways]
         self._widths = [
             max(flow.width, len(way.label) * _CHAR, 46) for flow, way in zip(self._flows, block.ways, strict=True)
         ]
         inner = sum(self._widths) + _BESIDE * max(0, len(self._widths) - 1)
-        self.width = max(inner, len(block.label) * _CHAR + 96) + 2 * _BESIDE
+        self.width = max(inner, len(self._label) * _CHAR + 96) + 2 * _BESIDE
         self._above = 30 + (_GAP if self._flows else 0) + (_LABEL if any(one.label for one in block.ways) else 0)
         tallest = max((one.height for one in self._flows), default=0.0)
         self._below = _GAP if self._flows else 8
@@ -184,8 +188,9 @@ class _Framed(_Part):
     def draw(self, x: float, y: float) -> Iterator[str]:
         """The frame, what is said of it, and the ways."""
         shape = self._block.shape
+        look = f"{shape} copy" if self._block.copy else shape
         yield (
-            f'<rect class="frame {shape}" x="{x:.1f}" y="{y:.1f}" width="{self.width:.1f}" '
+            f'<rect class="frame {look}" x="{x:.1f}" y="{y:.1f}" width="{self.width:.1f}" '
             f'height="{self.height:.1f}" rx="9"/>'
         )
         name = _FRAME_LABELS[shape]
@@ -196,7 +201,7 @@ class _Framed(_Part):
             f'<text class="badge" x="{x + 10 + wide / 2:.1f}" y="{y + 19.2:.1f}" text-anchor="middle">'
             f"{name}</text>"
         )
-        yield f'<text class="label" x="{x + wide + 18:.1f}" y="{y + 20:.1f}">{escape(self._block.label)}</text>'
+        yield f'<text class="label" x="{x + wide + 18:.1f}" y="{y + 20:.1f}">{escape(self._label)}</text>'
         yield from self._ways(x, y)
 
     def _ways(self, x: float, y: float) -> Iterator[str]:

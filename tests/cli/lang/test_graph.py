@@ -56,11 +56,61 @@ def test_a_picture_has_steps_ways_models_and_people(drawn):
         "MODEL",
         "PERSON",
         "PARALLEL",
-        "On a copy  (on a copy)",
+        "On a copy (on a copy)",
         "“again” again",
     ):
         assert one in texts
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+CALLING = """TASK "Release" {
+    STEP "Prepare" {
+        @sandbox txn
+        RUN "fetch"
+        CALL "check"("docs")
+        IF FILE "x" EXISTS { CALL "check"("code") }
+        WRITE "done" "yes"
+    }
+    STEP "Plain" { WRITE "plain" "yes" }
+}
+DEFINE_TASK "check"(what) {
+    STEP "Test" { RUN "make {{what}}" }
+    IF what == "all" { STEP "More" { CALL "check"(what) } }
+}
+"""
+
+
+def test_a_step_that_calls_a_task_is_a_frame_with_the_steps_of_the_task_where_it_is_called(drawn, tmp_path):
+    (tmp_path / "plan.tiss").write_text(CALLING)
+    tree = ElementTree.fromstring(drawn("svg"))
+    names = "{http://www.w3.org/2000/svg}"
+    texts = [one.text for one in tree.iter(f"{names}text")]
+    inside = ["Prepare (on a copy)", "fetch", 'check("docs")', "Test", 'check("code")', "Test", "done", "Plain"]
+    places = [texts.index(inside[0])]
+    for one in inside[1:]:
+        places.append(texts.index(one, places[-1] + 1))
+    assert texts.count("“check” again") == 2  # it ends, although the task calls itself
+    frames = [one for one in tree.iter(f"{names}rect") if "step copy" in one.get("class")]
+    top, height = float(frames[0].get("y")), float(frames[0].get("height"))
+    at = {one.text: float(one.get("y")) for one in tree.iter(f"{names}text")}
+    assert len(frames) == 1
+    assert all(top < at[one] < top + height for one in ("fetch", 'check("docs")', 'check("code")'))
+    assert at["Plain"] > top + height
+
+
+@pytest.mark.parametrize("form", ["mermaid", "dot"])
+def test_a_called_task_lies_inside_the_step_in_text_too(drawn, tmp_path, form):
+    (tmp_path / "plan.tiss").write_text(CALLING)
+    lines = [line.strip() for line in drawn(form).splitlines()]
+    opening, closing = {"mermaid": ("subgraph", "end"), "dot": ("subgraph", "}")}[form]
+    step = next(n for n, line in enumerate(lines) if "Prepare (on a copy)" in line)
+    depth, tasks = 1, 0
+    for line in lines[step + 1 :]:
+        depth += line.startswith(opening) - (line == closing)
+        tasks += line.startswith(opening) and "task check" in line
+        if depth == 0:
+            break
+    assert tasks == 2
 
 
 def test_branches_stand_side_by_side_and_inside_the_picture(drawn):
