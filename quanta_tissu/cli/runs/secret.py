@@ -47,7 +47,8 @@ def set_command(name: str) -> None:
     if sys.stdin.isatty():
         value = click.prompt(f"value of {name}", hide_input=True, err=True)
     else:
-        value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+        given = sys.stdin.buffer.read().decode(errors="surrogateescape")
+        value = given.removesuffix("\n").removesuffix("\r")
     store.set(name, value)
     click.echo(f"kept {name} in {store.path}", err=True)
 

@@ -273,3 +273,8 @@ def _check_value(name: str, value: str) -> None:
             f"the value of {name} is {len(value)} characters long, too short to be hidden in what a run writes",
             hint=f"secrets have {SHORTEST} characters or more",
         )
+    if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
+        raise SecretError(
+            f"the value of {name} is no text: no command could get it, nor could it be hidden in texts",
+            hint="keep it as base64: base64 -w0 FILE | tissu secret set NAME",
+        )

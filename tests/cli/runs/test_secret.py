@@ -18,8 +18,9 @@ def piped(tissu, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("TISSU_SECRETS_PASSPHRASE", raising=False)
 
-    def call(*args: str, given: str = ""):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    def call(*args: str, given: str | bytes = ""):
+        data = given if isinstance(given, bytes) else given.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
         return tissu(*args)
 
     return call
@@ -104,3 +105,12 @@ def test_in_a_terminal_values_and_passphrases_are_asked_for_and_not_shown(tmp_pa
     assert "sesame" not in shown
     assert b"hunter22" not in (tmp_path / "tissu" / "secrets").read_bytes()
     assert "TOKEN\tfile" in terminal("secret", "list", typed=["open sesame"]).replace("  ", "\t")
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe\xfa\xfb\xfc\xfd", b"long\0enough"])
+def test_what_is_no_text_could_not_be_hidden_and_is_not_kept(piped, value):
+    outcome = piped("secret", "set", "TOKEN", given=value)
+    assert outcome.code == 1
+    assert "the value of TOKEN is no text" in outcome.err
+    assert "base64 -w0 FILE | tissu secret set NAME" in outcome.err
+    assert piped("secret", "list").out == ""
