@@ -124,6 +124,7 @@ def command(
     for secret in secrets:
         if secret not in values:
             raise ConfigError(f"there is no secret {secret}", hint=f"tissu secret set {secret}")
+    rules = read_rules(root / ".tissu" / "rules.toml")
     watcher = Events() if as_json else Progress(verbose=verbose)
     name = new_name()
     if isinstance(watcher, Progress):
@@ -137,7 +138,7 @@ def command(
             doer=performer_maker(root, values, watcher),
             person=person,
             watcher=watcher,
-            rules=read_rules(root / ".tissu" / "rules.toml"),
+            rules=rules,
             redactor=redactor,
             anchors=anchors,
             name=name,

@@ -24,6 +24,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -34,10 +35,17 @@ from quanta_tissu.tisslang.engine.effects import Action, AskModel, QueryDatabase
 from quanta_tissu.tisslang.engine.programs import programs
 from quanta_tissu.tisslang.engine.queries import collections_of
 from quanta_tissu.tisslang.engine.values import as_text
+from quanta_tissu.tisslang.sandbox.policy import Level
 
 Decision = Literal["allow", "ask", "deny"]
 
 _FACTS = ("op", "program", "path", "network", "raw", "sandbox", "collection", "server")
+
+_VALUES = {
+    "op": tuple(one.op for one in Action.__subclasses__()),
+    "sandbox": tuple(level.value for level in Level),
+}
+"""Facts that have few values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,10 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     extra = sorted(set(data) - {"rule"})
     if extra:
         raise ConfigError(f"{path}: `{extra[0]}` is unknown", hint="rules are written [[rule]]")
-    return tuple(_rule(one, f"{path}: rule {number}") for number, one in enumerate(data.get("rule", []), 1))
+    rules = data.get("rule", [])
+    if not isinstance(rules, list) or not all(isinstance(one, Mapping) for one in rules):
+        raise ConfigError(f"{path}: `rule` is no list", hint="rules are written [[rule]], in two brackets")
+    return tuple(_rule(one, f"{path}: rule {number}") for number, one in enumerate(rules, 1))
 
 
 def _rule(data: Mapping[str, Any], where: str) -> Rule:
@@ -152,6 +163,11 @@ def _rule(data: Mapping[str, Any], where: str) -> Rule:
         patterns = value if isinstance(value, list) else [value]
         if not patterns or not all(isinstance(one, str) for one in patterns):
             raise ConfigError(f"{where}: `{name}` is {value!r}", hint="it is a pattern, or a list of patterns")
+        for one in patterns:  # a rule that can fit nothing would forbid nothing, and nobody would see it
+            if name in _VALUES and not any(fnmatchcase(value, one) for value in _VALUES[name]):
+                close = get_close_matches(one.upper() if name == "op" else one, _VALUES[name], n=1)
+                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(_VALUES[name]))}"
+                raise ConfigError(f"{where}: `{name}` is {one!r}, which is never so", hint=hint)
         facts[name] = tuple(patterns)
     return Rule(decision, facts, str(data.get("why", "")))
 

@@ -93,8 +93,32 @@ def test_without_a_file_there_are_no_rules(tmp_path):
         '[[rule]]\ndecision = "ask"\nnetwork = "yes"',
         '[[rule]]\ndecision = "ask"\nop = []',
         '[[rule]]\ndecision = "ask"\nop = 3',
+        "rule = 5",
+        '[rule]\ndecision = "ask"',
+        "rule = [1]",
     ],
 )
 def test_what_is_no_rule_is_refused(tmp_path, text):
     with pytest.raises(ConfigError):
         rules_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("fact", "hint"),
+    [
+        ('op = "RUNN"', "did you mean RUN?"),
+        ('op = ["WRITE", "delete"]', "did you mean DELETE?"),
+        ('op = "LOG"', "there are APPEND, "),
+        ('sandbox = "bubblewrap"', "did you mean bwrap?"),
+    ],
+)
+def test_a_rule_that_could_never_fit_is_refused(tmp_path, fact, hint):
+    (tmp_path / "rules.toml").write_text(f'[[rule]]\ndecision = "deny"\n{fact}\n')
+    with pytest.raises(ConfigError, match="which is never so") as caught:
+        read_rules(tmp_path / "rules.toml")
+    assert caught.value.hint.startswith(hint)
+
+
+def test_patterns_of_ops_are_rules(tmp_path):
+    (tmp_path / "rules.toml").write_text('[[rule]]\ndecision = "ask"\nop = ["*_DOC", "QUERY_?B"]\n')
+    assert len(read_rules(tmp_path / "rules.toml")) == 1
