@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -31,7 +32,7 @@ class TestConversations:
         assert memory("conversation", "add", "plan", "user", "We meet on Tuesdays.").out.startswith(
             "plan: turn 1, "
         )
-        monkeypatch.setattr("sys.stdin", type("Input", (), {"read": lambda self: "Two\nlines."})())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Two\nlines.")))
         [turn] = rows(memory("conversation", "add", "plan", "tool", "-", "--metadata", '{"a": [1]}', "--json"))
         assert (turn["number"], turn["text"], turn["metadata"]) == (2, "Two\nlines.", {"a": [1]})
         assert memory("conversation", "show", "plan").out == "user: We meet on Tuesdays.\ntool: Two\n  lines.\n"
