@@ -34,7 +34,7 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
 
     Lists the files, commands, models, people and documents of every step, on what each depends, and what a run
     can do at most. The plan comes from the same interpreter as runs, which goes all ways. With --check, the exit
-    code is 1 if the script can do more than the lock allows: other files or programs, the network, less of a
+    code is 1 if the script can do more than the lock allows: other files or commands, the network, less of a
     sandbox, more calls or tokens, fewer people asked. A script that can do less passes.
 
     \b
@@ -44,6 +44,7 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
       tissu lang plan plan.tiss --check plan.lock.toml
     """
     import json
+    import re
 
     from quanta_tissu.cli.lang.scripts import read_script
     from quanta_tissu.cli.run.making import refuse_wrong
@@ -65,7 +66,11 @@ def command(script: str, as_json: bool, lock: Path | None, check: Path | None, n
     plan = plan_of(program.interpreter(settings, exhaustive=True).run())
     found = capabilities_of(plan)
     if lock is not None:
-        write_text(lock, as_toml(found, script), ours=lambda there: b"\nversion = 1\n" in there)
+        write_text(
+            lock,
+            as_toml(found, script),
+            ours=lambda there: re.search(rb"^version = \d+$", there, re.MULTILINE) is not None,
+        )
         click.echo(f"{lock} says what {script} can do at most; nothing was done", err=True)
     elif check is not None:
         _check(read_toml(_text(check), str(check)), found, check)

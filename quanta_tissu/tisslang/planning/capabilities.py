@@ -37,7 +37,11 @@ from quanta_tissu.tisslang.engine.programs import programs
 from quanta_tissu.tisslang.engine.queries import collections_of
 from quanta_tissu.tisslang.engine.values import Unknown, as_text
 from quanta_tissu.tisslang.llm.protocol import Message, Request, count_at_most
+from quanta_tissu.tisslang.planning.command_patterns import ANY_COMMAND, allows, command_pattern
 from quanta_tissu.tisslang.planning.patterns import covers, path_pattern, pattern_of
+
+VERSION = 2
+"""Of the file; those of version 1 did not say what commands are."""
 
 ATTEMPTS = 3
 """How often a model is asked at most for an answer that fits a schema."""
@@ -50,6 +54,7 @@ _LISTS = {
     "write": "files and folders that are made or changed",
     "delete": "files and folders that are removed",
     "programs": "programs that commands start; ? is one that only a run can tell, and so any",
+    "run": "commands; * stands for what a hole holds, ** for any text of the shell",
     "models": "models that are asked; `default` is the one that the run is given",
     "query": "collections that are read",
     "change": "collections whose documents are changed",
@@ -62,7 +67,7 @@ _NUMBERS = {
 _NO_BOUND = "no bound"
 _HEAD = """\
 # What {script} can do at most. `tissu lang plan {script} --check FILE` fails when the script could do more.
-# `*` stands for any text, also with `/` and `..` in it; no path leaves the project.
+# In names and paths `*` stands for any text, also with `/` and `..` in it; no path leaves the project.
 """
 
 
@@ -134,6 +139,7 @@ def _add(effect: Effect, made: Capabilities) -> None:
 def _add_command(command: RunCommand, site: Site, made: Capabilities) -> None:
     for one in programs_of(command):
         made.need("programs", one, site)
+    made.need("run", command_pattern(command), site)
     level = command.sandbox or "default"
     if LEVELS.index(level) < LEVELS.index(made.sandbox):
         made.sandbox, made.places["sandbox"] = level, []
@@ -210,7 +216,7 @@ def _bound(chains: list[tuple[tuple[Budget, ...], int | None]]) -> int | None:
 
 def as_toml(made: Capabilities, script: str) -> str:
     """Capabilities as a file that people review: always in the same order."""
-    lines = [_HEAD.format(script=PurePosixPath(script).name), "version = 1"]
+    lines = [_HEAD.format(script=PurePosixPath(script).name), f"version = {VERSION}"]
     for name, meaning in _LISTS.items():
         found = sorted(made.lists[name])
         lines.append(f"\n# {meaning}")
@@ -246,12 +252,16 @@ def read_toml(text: str, name: str) -> Capabilities:
         data = tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"{name} cannot be read: {error}", hint="tissu lang plan --lock writes it") from None
+    if data.get("version") == 1:
+        data = {"run": [ANY_COMMAND], **data, "version": VERSION}
     made = Capabilities()
     known = {"version", "network", "raw", "sandbox", "people", *_LISTS, *_NUMBERS}
     wrong = sorted(set(data) ^ known)
-    if wrong or data["version"] != 1:
+    if wrong or data["version"] != VERSION:
         said = (
-            f"`{wrong[0]}` is {'unknown' if wrong[0] in data else 'missing'}" if wrong else "its version is not 1"
+            f"`{wrong[0]}` is {'unknown' if wrong[0] in data else 'missing'}"
+            if wrong
+            else f"its version is not {VERSION}"
         )
         raise ConfigError(f"{name} is no lock of capabilities: {said}", hint="tissu lang plan --lock writes it")
     for kind in _LISTS:
@@ -282,8 +292,13 @@ def _texts(data: Mapping[str, Any], kind: str, name: str) -> list[str]:
     return value
 
 
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+
+
 def _quoted(text: str) -> str:
-    escaped = "".join(one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08x}" for one in text)
+    escaped = "".join(
+        one if one.isprintable() and one not in '"\\' else _ESCAPES.get(one, f"\\U{ord(one):08x}") for one in text
+    )
     return f'"{escaped}"'
 
 
@@ -326,7 +341,8 @@ def _wider(small: Capabilities, large: Capabilities) -> Iterator[Change]:
         for one, sites in sorted(large.lists[name].items()):
             if name == "programs" and "?" in small.lists[name]:
                 continue  # which program it is, nobody knows: it may be any
-            if not any(covers(known, one) for known in small.lists[name]):
+            allowed = allows if name == "run" else covers
+            if not any(allowed(known, one) for known in small.lists[name]):
                 yield Change(name, "", one, tuple(sites))
     for name, before, now in (("network", small.network, large.network), ("raw", small.raw, large.raw)):
         if now and not before:

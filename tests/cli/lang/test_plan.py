@@ -98,6 +98,26 @@ def test_a_lock_fails_when_a_script_can_do_more_and_shows_where(script, capsys):
     assert "nothing was done" in said.err
 
 
+def test_a_lock_names_a_command_that_does_more_with_the_same_programs(script, capsys):
+    lock(script)
+    script.write_text(SCRIPT.replace('"rm {{name}}"', '"rm -rf {{name}}"'))
+    assert tissu(["lang", "plan", "plan.tiss", "--check", "lock.toml"]) == 1
+    assert capsys.readouterr().out == '+ run = rm -rf *\n    plan.tiss:5  RUN "rm -rf {{name}}" TIMEOUT "5s"\n'
+
+
+def test_a_lock_from_before_commands_were_locked_is_checked_and_can_be_tightened(script, capsys):
+    path = lock(script)
+    text = path.read_text().replace("version = 2", "version = 1").replace('run = [\n    "rm *",\n]\n', "")
+    path.write_text(text)
+    capsys.readouterr()
+    assert tissu(["lang", "plan", "plan.tiss", "--check", "lock.toml"]) == 0
+    said = capsys.readouterr()
+    assert "could be tightened" in said.err
+    assert said.out == "- run = **\n"
+    lock(script)
+    assert path.read_text() != text
+
+
 def test_the_network_of_the_run_is_no_directive(script, capsys):
     lock(script)
     assert tissu(["lang", "plan", "plan.tiss", "--check", "lock.toml", "--network"]) == 1

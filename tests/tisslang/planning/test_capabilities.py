@@ -33,6 +33,13 @@ WIDER = {
     "another program": ('RUN "ls"', 'RUN "ls; rm a"', ("programs", "", "rm")),
     "a program that a value names": ('RUN "ls"', 'READ "a" AS p\nRUN "{{p}} x"', ("programs", "", "?")),
     "the network": ('RUN "ls"', '@network allow\nRUN "ls"', ("network", "false", "true")),
+    "another command of the same program": ('RUN "git status"', 'RUN "git push"', ("run", "", "git push")),
+    "another argument": ('RUN "git push"', 'RUN "git push --force"', ("run", "", "git push --force")),
+    "a value where a text was": (
+        'READ "a" AS b\nRUN "git push main"',
+        'READ "a" AS b\nRUN "git push {{b}}"',
+        ("run", "", "git push *"),
+    ),
     "raw text": ('VAR a = "x"\nRUN "ls {{a}}"', 'VAR a = "x"\nRUN "ls {{a | raw}}"', ("raw", "false", "true")),
     "less of a sandbox": ('RUN "ls"', '@sandbox landlock\nRUN "ls"', ("sandbox", "default", "landlock")),
     "none at all": ('@sandbox landlock\nRUN "ls"', '@sandbox none\nRUN "ls"', ("sandbox", "landlock", "none")),
@@ -78,6 +85,29 @@ def test_more_than_what_is_locked_is_seen(what):
 def test_less_is_none_and_could_be_tightened(what):
     before, after, (name, old, new) = WIDER[what]
     assert (name, new, old) in [(one.name, one.before, one.now) for one in narrowed(can(after), can(before))]
+
+
+def test_a_text_where_a_value_was_is_less():
+    assert changes('READ "a" AS b\nRUN "git push {{b}}"', 'READ "a" AS b\nRUN "git push main"') == []
+
+
+def test_the_same_command_at_another_place_or_with_other_blanks_is_the_same():
+    assert changes('RUN "git  push"', 'LOG 1\nRUN "git push "') == []
+
+
+def test_a_lock_of_version_1_is_read_and_holds_programs_only():
+    old = GOOD.replace("version = 2", "version = 1").replace('run = [\n    "ls",\n]', "")
+    assert "run" not in old.split("programs", 1)[0]
+    locked = read_toml(old, "lock")
+    assert widened(locked, can('RUN "ls -l"')) == []
+    assert [one.name for one in widened(locked, can('RUN "rm a"'))] == ["programs"]
+    assert [(one.name, one.before) for one in narrowed(locked, can('RUN "ls"'))] == [("run", "**")]
+
+
+def test_commands_of_several_lines_are_kept_as_they_are():
+    found = can('RUN "a\\n\\tb"')
+    assert r'"a\n\tb"'.replace("\\\\", "\\") in as_toml(found, "x")
+    assert list(read_toml(as_toml(found, "x"), "lock").lists["run"]) == ["a\n\tb"]
 
 
 def test_changes_know_their_places():
@@ -154,7 +184,7 @@ GOOD = as_toml(can('RUN "ls"'), "x")
     [
         "=",
         "",
-        GOOD.replace("version = 1", "version = 2"),
+        GOOD.replace("version = 2", "version = 3"),
         GOOD.replace("network = false", 'network = "no"'),
         GOOD.replace("raw = false", "raw = 0"),
         GOOD.replace("commands = 1", 'commands = "many"'),
