@@ -10,7 +10,7 @@ from typing import Any
 
 from quanta_tissu.tisslang.engine.effects import AskPerson, Effect, Outcome, RunCommand
 from quanta_tissu.tisslang.engine.shell import as_shown
-from quanta_tissu.tisslang.engine.values import as_text
+from quanta_tissu.tisslang.engine.values import Unknown, as_text
 from quanta_tissu.tisslang.journal.journal import Journal
 from quanta_tissu.tisslang.running.people import Answer, Person, Question
 from quanta_tissu.tisslang.running.recorded import Recorded
@@ -131,6 +131,8 @@ def plain(value: Any) -> Any:
             return {str(key): plain(one) for key, one in value.items()}
         case list() | tuple():
             return [plain(one) for one in value]
+        case Unknown(shape=shape):  # in what is to be estimated
+            return shape
         case _:
             return value
 

@@ -104,6 +104,14 @@ def test_a_script_with_a_secret_in_it_is_not_run(tmp_path):
     assert not (tmp_path / RUNS).exists()
 
 
+@pytest.mark.parametrize("prompt", ['PROMPT_AGENT "x {{b}}"', '@model "x{{b}}"\nPROMPT_AGENT "x"'])
+def test_an_estimate_of_what_only_the_run_will_tell(tmp_path, prompt):
+    text = f'ESTIMATE_COST {{\nREAD "i" AS b\n{prompt}\n}}'
+    ending = run(text, tmp_path, mock=MockPerformer({"i": "text"}, answers=["yes"]))
+    assert ending.status == "done"
+    assert replay(ending.folder, watcher=Watching()).status == "done"
+
+
 # --- resume: which run -------------------------------------------------------------------------------------------
 
 
