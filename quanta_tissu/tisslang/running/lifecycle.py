@@ -340,7 +340,8 @@ def _refuse_changed_files(journal: Journal, again: Sequence[str]) -> None:
     for intent in begun.values():  # what they have done, nobody knows
         if intent["cls"] == "RUN" or intent["op"] == "COMMIT":
             return
-        last.pop(intent["args"].get("path", ""), None)
+        for known in (last, read):
+            known.pop(intent["args"].get("path", ""), None)
     with ProjectFiles(_project(journal.folder)) as files:
         wrong = [f"{path} {said}" for path, digest in last.items() if (said := _change(files, path, digest))]
         other = [

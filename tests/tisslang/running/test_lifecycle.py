@@ -217,6 +217,21 @@ def test_files_that_the_run_read_and_somebody_changed_are_named(tmp_path):
     assert go_on(ending.folder, answers=("continue",), accept_changes=True).variables == {"a": "one", "b": "one"}
 
 
+def test_a_file_that_was_read_and_is_perhaps_written_is_no_reason_to_stop(tmp_path):
+    class Dying(OnDisk):
+        def perform(self, effect, prepared, cancelled):
+            outcome = super().perform(effect, prepared, cancelled)
+            if effect.action.op == "WRITE":
+                raise SystemExit
+            return outcome
+
+    (tmp_path / "in.txt").write_text("one")
+    with pytest.raises(SystemExit):
+        run('READ "in.txt" AS a\nWRITE "in.txt" "two"', tmp_path, mock=Dying(tmp_path), name="r")
+    assert (tmp_path / "in.txt").read_text() == "two"
+    assert go_on(tmp_path / RUNS / "r").status == "done"
+
+
 def test_a_file_that_is_no_text_any_more_was_changed(tmp_path):
     (tmp_path / "in.txt").write_text("one")
     ending = run('READ "in.txt" AS a\nPAUSE', tmp_path, mock=OnDisk(tmp_path))
