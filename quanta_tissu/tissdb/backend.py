@@ -253,8 +253,16 @@ class Backend(Protocol):
     def url(self) -> str:
         """How users name the database."""
 
+    @property
+    def frozen(self) -> bool:
+        """Whether this process may read it and not write."""
+
     def connect(self, *, write: bool) -> Connection:
-        """A new connection."""
+        """A new connection.
+
+        Raises:
+            StorageError: It is frozen, and this is for writing.
+        """
 
     def maintain(self) -> None:
         """Work that keeps the files small, called from time to time while nobody waits for it."""

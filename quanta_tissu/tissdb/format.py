@@ -24,8 +24,11 @@ def set_up(backend: Backend) -> None:
 
     Raises:
         CorruptionError: They are not.
-        DatabaseError: They are of a later format.
+        DatabaseError: They are of a later format, or of an earlier one and cannot be brought up to date.
     """
+    if backend.frozen:
+        _refuse_other(backend)
+        return
     with _writing(backend) as connection:
         format = FORMAT
         if connection.dialect.has_tables(connection):
@@ -40,6 +43,20 @@ def set_up(backend: Backend) -> None:
     if format < FORMAT:
         with _writing(backend) as connection:
             connection.run("UPDATE _settings SET value = ? WHERE name = 'format'", (str(FORMAT),))
+
+
+def _refuse_other(backend: Backend) -> None:
+    """See that a database that may not be written is as those of this version are."""
+    connection = backend.connect(write=False)
+    try:
+        format = _format(connection, backend.url)
+    finally:
+        connection.close()
+    if format < FORMAT:
+        raise DatabaseError(
+            f"{backend.url} has format {format}, is to be brought up to {FORMAT}, and may not be written",
+            hint="open it once with the right to write, or a copy of it",
+        )
 
 
 @contextmanager

@@ -151,7 +151,7 @@ class Writer:
         self._backend = backend
         self._on_commit = on_commit
         self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
-        self._connection: Connection | None = backend.connect(write=True)
+        self._connection: Connection | None = None if backend.frozen else backend.connect(write=True)
         self._turn = threading.Lock()  # is held by who uses the connection
         self._wanted = False  # the thread has work and waits for its turn
         self._untold: list[_Answer] = []

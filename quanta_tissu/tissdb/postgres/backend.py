@@ -33,6 +33,7 @@ class PostgresBackend:
     """
 
     dialect = POSTGRES
+    frozen = False
 
     def __init__(self, url: str, *, busy_timeout: float = 10.0) -> None:
         self._conninfo, self.schema = split_url(url)

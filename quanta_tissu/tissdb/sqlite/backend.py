@@ -14,6 +14,7 @@ from quanta_tissu.errors import CorruptionError, DatabaseError, StorageError
 from quanta_tissu.tissdb.backend import Connection
 from quanta_tissu.tissdb.sqlite.connection import SqliteConnection, check_version, damaged, translated
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
+from quanta_tissu.tissdb.sqlite.frozen import Frozen, refusal
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, Secret, unreadable
 from quanta_tissu.tissdb.sqlite.wal import log_header, log_problem
@@ -40,7 +41,7 @@ class SqliteBackend:
     """As `Backend`.
 
     Args:
-        path: The database file, made if it is not there.
+        path: The database file, made if it is not there; one that may not be written is read.
         durable: Wait at every commit until the disk has it.
         busy_timeout: Seconds to wait for another process's writer.
         vfs: SQLite's file layer; by default the system's, with checksums, or the cipher if there is a secret.
@@ -76,6 +77,7 @@ class SqliteBackend:
         self.path = path
         self.url = str(path)
         self._durable, self._busy_timeout, self._vfs = durable, busy_timeout, vfs
+        self._frozen = Frozen.found(path)
         self.secret = secret
         self._key = None if secret is None else secret.for_file(path)
         self._postings: dict[int, PostingsCache] = {}
@@ -86,6 +88,11 @@ class SqliteBackend:
             self.connect(write=True).close()
             sync_folder(path.parent)
 
+    @property
+    def frozen(self) -> bool:
+        """As `Backend`."""
+        return self._frozen is not None
+
     def connect(self, *, write: bool) -> SqliteConnection:
         """As `Backend`."""
         connection = self._connect(write=write, busy_timeout=self._busy_timeout)
@@ -94,6 +101,8 @@ class SqliteBackend:
         return connection
 
     def _connect(self, *, write: bool, busy_timeout: float) -> SqliteConnection:
+        if write and self._frozen is not None:
+            raise refusal(self.path)
         return SqliteConnection(
             str(self.path),
             write=write,
@@ -101,6 +110,7 @@ class SqliteBackend:
             busy_timeout=busy_timeout,
             vfs=self._vfs,
             key=self._key,
+            frozen=self._frozen,
         )
 
     def maintain(self) -> None:
@@ -150,6 +160,8 @@ class SqliteBackend:
         return [f"{self.path}: {text}" for text in found]
 
     def _log_problems(self) -> list[str]:
+        if self._frozen is not None:
+            return []  # it has none
         log = Path(f"{self.path}-wal")
         connection = self.connect(write=False)
         try:

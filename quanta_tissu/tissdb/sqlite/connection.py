@@ -14,6 +14,7 @@ import apsw
 from quanta_tissu.errors import BusyError, CorruptionError, DatabaseError, StorageError, UnknownOutcomeError
 from quanta_tissu.tissdb.backend import Row
 from quanta_tissu.tissdb.sqlite.dialect import SQLITE
+from quanta_tissu.tissdb.sqlite.frozen import Frozen
 from quanta_tissu.tissdb.sqlite.functions import register
 from quanta_tissu.tissdb.sqlite.postings import PostingsCache
 from quanta_tissu.tissdb.sqlite.protection import CHECKSUM_BYTES, CIPHER, checksum_layer, cipher_layer
@@ -40,6 +41,7 @@ class SqliteConnection:
         busy_timeout: Seconds to wait for another process's writer.
         vfs: SQLite's file layer; by default the system's, with checksums, or the cipher if there is a key.
         key: Of the cipher (`Secret.for_file`), if the file is encrypted.
+        frozen: The file may not be written.
     """
 
     dialect = SQLITE
@@ -54,12 +56,16 @@ class SqliteConnection:
         busy_timeout: float = 10.0,
         vfs: str | None = None,
         key: str | None = None,
+        frozen: Frozen | None = None,
     ) -> None:
         self._path = path
+        self._frozen = frozen
         self.failed_row = 0
         self._until: float | None = None
         self.postings: dict[int, PostingsCache] | None = None  # by index, shared by readers of a backend
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        if frozen is not None:
+            path, flags = frozen.url, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         vfs = vfs or (checksum_layer() if key is None else cipher_layer())
         with self._in_our_words():
             self._connection = apsw.Connection(path, flags=flags, statementcachesize=_CACHED_STATEMENTS, vfs=vfs)
@@ -77,7 +83,7 @@ class SqliteConnection:
         if key is not None:
             self._connection.pragma("cipher", CIPHER)
             self._connection.pragma("key", key)
-        elif self._connection.pragma("page_count") == 0:
+        elif self._frozen is None and self._connection.pragma("page_count") == 0:
             self._connection.reserve_bytes(reserve=CHECKSUM_BYTES)
 
     def _set_up(self, write: bool, durable: bool) -> None:
@@ -87,7 +93,7 @@ class SqliteConnection:
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         recipe = {
-            "journal_mode": "wal",
+            "journal_mode": "wal" if self._frozen is None else "delete",
             "synchronous": 2 if durable else 0,
             # An automatic checkpoint that fails makes a commit fail which has happened (`maintain` does them).
             "wal_autocheckpoint": 0,
@@ -111,6 +117,8 @@ class SqliteConnection:
         """As `Connection`."""
         if self._until is not None and time.monotonic() >= self._until:  # short statements take no `_STEPS`
             raise translated(apsw.InterruptError(), self._path)
+        if self._frozen is not None:
+            self._frozen.check()
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except apsw.Error as error:
@@ -118,6 +126,8 @@ class SqliteConnection:
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """As `Connection`."""
+        if self._frozen is not None:
+            self._frozen.check()
         try:
             cursor = self._connection.execute(sql, parameters)
             found: Row | None = cursor.fetchone()
