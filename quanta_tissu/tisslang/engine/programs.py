@@ -24,11 +24,20 @@ _STARTERS = frozenset(
 )
 """Programs that start others, which they are given as arguments."""
 
+_NO_PROGRAM = re.compile(r"-|\w+=|([\d.]+[smhd]?|\{\}|[();<>|&]+)$")
+"""Arguments of those that are no program: options, variables, times, places of files, ends and operators."""
+
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "eval", "su", "ssh"})
 """Programs that read an argument as text of the shell."""
 
 _COMMENT = re.compile(r"""('[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s;&|()#'"\\]#?)|(?<![^\s;&|()])#[^\n]*""", re.DOTALL)
 """What stays (quoted texts, and `#` in a word) or a comment."""
+
+_OPERATORS = "();<>|&\n"
+
+_HIDE = {ord(character): 0xE000 + place for place, character in enumerate(_OPERATORS)}
+_SHOW = {stand_in: character for character, stand_in in _HIDE.items()}
+"""Characters of no language for those of operators that are quoted, and mean themselves."""
 
 _HOLE = re.compile(r"\$\{?(TISS_\d+)\}?")
 
@@ -52,14 +61,14 @@ def programs(command: str, variables: Mapping[str, str] | None = None) -> list[s
 
 def _simple_commands(command: str) -> Iterator[list[str]]:
     """The words of each command, without what is read and written."""
-    lexer = shlex.shlex(_COMMENT.sub(r"\1", command), posix=True, punctuation_chars="();<>|&\n")
+    lexer = shlex.shlex(_COMMENT.sub(_without_meaning, command), posix=True, punctuation_chars=_OPERATORS)
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     lexer.commenters = ""  # it would take the end of the line for a part of the comment
     words: list[str] = []
     target = False  # whether the word is a file that is read or written
     for word in lexer:
-        if word and set(word) <= set("();<>|&\n"):
+        if word and set(word) <= set(_OPERATORS):
             target = word[-1] in "<>" or word.endswith((">&", "<&", ">|"))
             if target and words and words[-1].isdecimal():
                 words.pop()  # the number of a stream
@@ -69,8 +78,16 @@ def _simple_commands(command: str) -> Iterator[list[str]]:
         elif target:
             target = False
         else:
-            words.append(word)
+            words.append(word.translate(_SHOW))
     yield words
+
+
+def _without_meaning(part: re.Match[str]) -> str:
+    """A part of a command in which no operator is quoted; nothing of comments, and of the end of lines that go on."""
+    text = part[1] or ""
+    if text[:1] not in ("'", '"', "\\"):
+        return text
+    return (text if text[0] == "'" else text.replace("\\\n", "")).translate(_HIDE)
 
 
 def _started(words: list[str], variables: Mapping[str, str]) -> Iterator[str]:
@@ -91,7 +108,7 @@ def _started(words: list[str], variables: Mapping[str, str]) -> Iterator[str]:
             if not word.startswith("-"):
                 yield from programs(_filled(word, variables)) or ["?"]
     elif name in _STARTERS:
-        yield from (_name(word, variables) for word in rest if not re.match(r"-|\w+=|[\d.]+[smhd]?$", word))
+        yield from (_name(word, variables) for word in rest if not _NO_PROGRAM.match(word))
 
 
 def _substituted(word: str) -> Iterator[str]:
