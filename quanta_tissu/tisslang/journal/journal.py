@@ -284,8 +284,23 @@ class Journal:
                 hint=f"see to the disk, then `tissu resume {self.folder.name}`",
             )
 
+    def _check_own(self) -> None:
+        """Nobody else has written into the journal, or put another in its place, since the last record."""
+        try:
+            own, there = os.fstat(self._descriptor), os.lstat(self.folder / JOURNAL)
+            same = (own.st_ino, own.st_size) == (there.st_ino, self._size) and own.st_dev == there.st_dev
+        except OSError:
+            same = False
+        if not same:
+            self._broken = "something else has written into it, or replaced it"
+            raise JournalError(
+                f"the journal of {self.folder.name} is not as its last record left it: {self._broken}",
+                hint=f"`tissu audit {self.folder.name}` says what of it can still be believed",
+            )
+
     def _write(self, line: bytes, record: Record) -> None:
         """Add a line as a whole or not at all."""
+        self._check_own()
         try:
             written = 0
             while written < len(line):

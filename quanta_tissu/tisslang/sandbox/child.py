@@ -90,6 +90,7 @@ class _Helper:
         system_calls.process_control(_PARENT_DEATH, signal.SIGTERM)  # after the user was changed, which clears it
         if os.getppid() != self._orders["engine"]:
             raise OSError("the engine is gone")
+        kept = guard.Guard(self._root, self._orders["kept"])
         begins, tells = os.pipe()
         worker = os.fork()
         if worker == 0:
@@ -111,14 +112,15 @@ class _Helper:
         status = self._watch(worker)
         if not process_tree.end_all():
             raise OSError("processes of the command could not be ended")
+        changed = kept.put_back()  # before what it may have moved into its private folder is gone
         _remove(self._orders["temporary"])  # the engine may have been killed
-        code = os.waitstatus_to_exitcode(status)
-        if changed := guard.put_back(self._orders["places"]):
-            names = ", ".join(os.path.relpath(path, self._root) for path in changed)
-            self.say(
-                "error", f"the command made or replaced {names}, which decides what others run; it was undone"
+        if changed:
+            what = (
+                f"the command made or replaced {', '.join(changed)}, which decides what others run; it was undone"
             )
+            self.say("error", what)
             return
+        code = os.waitstatus_to_exitcode(status)
         self.say("exit", f"{128 - code if code < 0 else code} {self._ended_by}")
 
     def _watch(self, worker: int) -> int:

@@ -91,34 +91,29 @@ def protected_paths(root: str) -> list[str]:
     The same as `paths.DEFAULT_PROTECTED`, in the project's own repository; a repository whose `.git` is a file
     (a work tree, a submodule) has its own elsewhere, and the file is protected.
     """
-    git = os.path.join(root, ".git")
-    found = [os.path.join(root, JOURNALS)]
-    if os.path.isfile(git):
-        found.append(git)
-    else:
-        found += [os.path.join(git, name) for name in _GIT]
-        for inner in ("modules", "worktrees"):
-            for folder, folders, files in os.walk(os.path.join(git, inner)):
-                here = [name for name in (*folders, *files) if name in _GIT]
-                found += [os.path.join(folder, name) for name in here]
-                folders[:] = [name for name in folders if name not in (*_GIT, "objects", "refs", "logs")]
+    found = [os.path.join(root, place) for place in (JOURNALS, *git_places(root))]
     return [path for path in found if os.path.exists(path) and not os.path.islink(path)]
 
 
-def open_places(root: str) -> dict[str, str | None]:
-    """Protected places of git on which nothing can be mounted, because they are links or not there.
+def open_places(root: str) -> list[str]:
+    """Protected places of git on which nothing can be mounted, because they are links or not there."""
+    found = [(place, os.path.join(root, place)) for place in git_places(root)]
+    return [place for place, path in found if os.path.islink(path) or not os.path.lexists(path)]
 
-    Returns:
-        Each path with where it leads as a link; None: there is nothing. `guard.put_back` makes it so again.
+
+def git_places(root: str) -> list[str]:
+    """Places of a project from which git takes programs, as paths in it, whether there is something or not.
+
+    None, if there is no repository: one that a command makes is its own.
     """
     git = os.path.join(root, ".git")
-    places: list[str] = []
-    if os.path.islink(git):
-        places.append(git)
-    elif os.path.isdir(git):  # a repository that a command makes is the command's own
-        places += [os.path.join(git, name) for name in _GIT]
-    return {one: _link(one) for one in places if os.path.islink(one) or not os.path.lexists(one)}
-
-
-def _link(path: str) -> str | None:
-    return os.readlink(path) if os.path.islink(path) else None
+    if os.path.islink(git) or os.path.isfile(git):
+        return [".git"]
+    if not os.path.isdir(git):
+        return []
+    found = [os.path.join(git, name) for name in _GIT]
+    for inner in ("modules", "worktrees"):
+        for folder, folders, files in os.walk(os.path.join(git, inner)):
+            found += [os.path.join(folder, name) for name in (*folders, *files) if name in _GIT]
+            folders[:] = [name for name in folders if name not in (*_GIT, "objects", "refs", "logs")]
+    return [os.path.relpath(path, root) for path in found]

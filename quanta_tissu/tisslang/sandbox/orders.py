@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from quanta_tissu.errors import SandboxError
 from quanta_tissu.tisslang.sandbox import bubblewrap, identity, landlock, layout, seccomp
+from quanta_tissu.tisslang.sandbox.guard import Content
 from quanta_tissu.tisslang.sandbox.policy import Level, Policy
 
 _PROCESS_FILES = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/kernel/ngroups_max")
@@ -50,7 +51,7 @@ class Orders(TypedDict):
         rules: What Landlock grants, path by path; None: the level has no Landlock.
         filter: The filter of system calls; empty: none.
         bubblewrap: How it becomes bubblewrap; None: the level has none.
-        places: Places that are put back when the command has changed them (`layout.open_places`).
+        kept: Places with what is put back when the command has changed them.
     """
 
     level: str
@@ -67,10 +68,17 @@ class Orders(TypedDict):
     rules: list[tuple[str, int]] | None
     filter: bytes
     bubblewrap: Bubblewrap | None
-    places: dict[str, str | None]
+    kept: dict[str, Content]
 
 
-def orders_for(command: str, project: str, policy: Policy, variables: Mapping[str, str], temporary: str) -> Orders:
+def orders_for(
+    command: str,
+    project: str,
+    policy: Policy,
+    variables: Mapping[str, str],
+    temporary: str,
+    kept: dict[str, Content],
+) -> Orders:
     """What the helper of a command is told.
 
     Args:
@@ -79,6 +87,7 @@ def orders_for(command: str, project: str, policy: Policy, variables: Mapping[st
         policy: How it is kept in.
         variables: Variables besides those of the policy.
         temporary: Its private folder.
+        kept: What is put back when the command has changed it (`watching.watched`).
 
     Raises:
         SandboxError: A variable cannot be one, or what shall be readable cannot be.
@@ -87,9 +96,6 @@ def orders_for(command: str, project: str, policy: Policy, variables: Mapping[st
     inside = level in (Level.BWRAP, Level.TXN)
     environment = _environment(project, policy, variables, temporary)
     readable = layout.readable_paths(policy.readable)
-    drops_root = os.geteuid() == 0 and level is not Level.NONE
-    # Before it is looked what can be mounted over: what somebody makes in between is then in both.
-    places = layout.open_places(project) if level is Level.BWRAP else {}
     return {
         "level": level.value,
         "shell": layout.SHELL,
@@ -101,12 +107,17 @@ def orders_for(command: str, project: str, policy: Policy, variables: Mapping[st
         "environment": environment,
         "temporary": temporary,
         "engine": os.getpid(),
-        "identity": identity.identity_for(project) if drops_root else None,
+        "identity": user_of(project, level),
         "rules": _rules(project, temporary, readable, policy.network) if level is Level.LANDLOCK else None,
         "filter": b"" if level is Level.NONE else _filter(policy.network, inside and not policy.network),
         "bubblewrap": _bubblewrap(command, project, policy, readable, environment) if inside else None,
-        "places": places,
+        "kept": kept,
     }
+
+
+def user_of(project: str, level: Level) -> identity.Identity | None:
+    """Whom the helper of a command becomes; None: it stays who the engine is."""
+    return identity.identity_for(project) if os.geteuid() == 0 and level is not Level.NONE else None
 
 
 def _environment(project: str, policy: Policy, variables: Mapping[str, str], temporary: str) -> dict[str, str]:

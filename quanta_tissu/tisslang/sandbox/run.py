@@ -24,9 +24,10 @@ from typing import IO, Literal
 
 from quanta_tissu.errors import SandboxError
 from quanta_tissu.tisslang.sandbox import identity, layout, process_tree
-from quanta_tissu.tisslang.sandbox.orders import Orders, orders_for
-from quanta_tissu.tisslang.sandbox.policy import Level, Policy
+from quanta_tissu.tisslang.sandbox.orders import Orders, orders_for, user_of
+from quanta_tissu.tisslang.sandbox.policy import Policy
 from quanta_tissu.tisslang.sandbox.probe import require
+from quanta_tissu.tisslang.sandbox.watching import watched
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -89,22 +90,31 @@ def run(
     project = layout.project_root(root)
     if "\0" in command:
         raise SandboxError("a command cannot have a character 0 in it")
-    temporary = _private_folder(project, policy.level)
+    user = user_of(project, policy.level)
+    temporary = _private_folder(user)
     try:
-        orders = orders_for(command, project, policy, variables or {}, temporary)
-        return _Command(orders, policy, timeout, on_output, cancelled).run()
+        with watched(project, policy.level, _reader(user)) as kept:
+            orders = orders_for(command, project, policy, variables or {}, temporary, kept)
+            return _Command(orders, policy, timeout, on_output, cancelled).run()
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _private_folder(project: str, level: Level) -> str:
+def _reader(user: identity.Identity | None) -> int:
+    """Whose files a command can read, as their owners are on the disk."""
+    if user is None:
+        return os.geteuid()
+    number, _, owners = user
+    return number if owners is None else owners[0]
+
+
+def _private_folder(user: identity.Identity | None) -> str:
     """A folder for temporary files that only the command's user can use; gone when the command is over."""
     folder = tempfile.mkdtemp(prefix=f"tissu-command-{os.getpid()}-")
     os.mkdir(f"{folder}/home", 0o700)
-    if os.geteuid() == 0 and level is not Level.NONE:
-        user, group, _ = identity.identity_for(project)
+    if user is not None:
         for path in (folder, f"{folder}/home"):
-            os.chown(path, user, group)
+            os.chown(path, user[0], user[1])
     return folder
 
 

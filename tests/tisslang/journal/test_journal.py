@@ -196,6 +196,23 @@ class TestRefusals:
         with pytest.raises(JournalError, match="is closed"):
             journal.append("note", text="too late")
 
+    @pytest.mark.parametrize("how", ["written into", "shortened", "replaced", "removed"])
+    def test_a_journal_that_something_else_has_changed_takes_no_more_records(self, folder, journal, how):
+        journal.append("note", text="mine")
+        path = folder / "journal.jsonl"
+        content = path.read_bytes()
+        if how == "written into":
+            path.write_bytes(content + content.splitlines(keepends=True)[-1])
+        elif how == "shortened":
+            os.truncate(path, len(content) - 1)
+        else:
+            path.unlink()
+            if how == "replaced":
+                path.write_bytes(content)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="something else has written into it, or replaced it"):
+                journal.append("note", text="next")
+
     def test_a_second_process_is_told_who_holds_the_run(self, folder, journal):
         script = (
             "import sys, pathlib; from quanta_tissu.tisslang.journal.journal import Journal\n"

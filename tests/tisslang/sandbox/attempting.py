@@ -39,14 +39,33 @@ def segment() -> int:
     return ctypes.CDLL(None).shmget(0, 4096, 0o1666)
 
 
+def guarded(project: Path) -> dict[str, tuple[object, ...]]:
+    """What must be the same after each attempt: what makes git run programs, and the rules."""
+    found = [
+        project / ".tissu" / "rules.toml",
+        project / ".git" / "config",
+        *(project / ".git").glob("hooks/**/*"),
+    ]
+    return {
+        str(path): (path.is_symlink(), path.stat().st_mode, path.stat().st_nlink, path.read_text())
+        if path.is_file()
+        else ()
+        for path in found
+    }
+
+
 def attempt(one: Attempt, level: str, folder: Path, port: int) -> dict[str, object]:
     """Make one attempt in a project of its own."""
     base = folder / "".join(c if c.isalnum() else "-" for c in one.name)
     project, outside = base / "project", base / "outside"
-    for made in (project / ".git" / "hooks", project / ".tissu" / "runs", outside):
+    for made in (project / ".git" / "hooks", project / ".tissu" / "runs" / "1", outside):
         made.mkdir(parents=True)
     (project / ".git" / "config").write_text("[core]\n")
-    (project / ".tissu" / "runs" / "journal.jsonl").write_text("{}\n")
+    (project / ".git" / "hooks" / "pre-push").write_text("#!/bin/sh\n")
+    (project / ".git" / "hooks" / "pre-push").chmod(0o644)
+    (project / ".tissu" / "rules.toml").write_text("# none\n")
+    (project / ".tissu" / "runs" / "1" / "journal.jsonl").write_text("{}\n")
+    before = guarded(project)
     (outside / "open.txt").write_text("open\n")
     (outside / "secret.txt").write_text("secret\n")
     (outside / "secret.txt").chmod(0o600)
@@ -75,7 +94,7 @@ def attempt(one: Attempt, level: str, folder: Path, port: int) -> dict[str, obje
             timeout=3 if one.ends == "timeout" else 40,
         )
     except SandboxError as error:
-        return {"error": str(error)}
+        return {"error": str(error), "kept": guarded(project) == before}
     finally:
         host.close()
         named.close()
@@ -85,7 +104,7 @@ def attempt(one: Attempt, level: str, folder: Path, port: int) -> dict[str, obje
         "ended_by": finished.ended_by,
         "open": (outside / "open.txt").read_text(),
         "outside": sorted(path.name for path in outside.iterdir()),
-        "config": (project / ".git" / "config").read_text() if (project / ".git" / "config").exists() else None,
+        "kept": guarded(project) == before,
         "cores": len(list(project.glob("core*"))),
     }
 
@@ -95,7 +114,7 @@ def main() -> None:
     os.environ["TISSU_TEST_SECRET"] = "s3cret"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        chosen = [one for one in ATTEMPTS if level in one.levels]
+        chosen = [one for one in ATTEMPTS if one.claimed(level) != "no"]
         bombs = [one for one in chosen if one.name.startswith("fork")]  # others of the same user would feel them
         found = {one.name: attempt(one, level, folder, port) for one in bombs}
         rest = [one for one in chosen if one not in bombs]

@@ -24,6 +24,8 @@ class Attempt:
         levels: The levels that claim to stop it.
         python: Whether the code is Python.
         ends: What the command must be ended for, if it has to be ended from outside.
+        afterwards: At the level landlock, which does not stop it, what is done when the command is over, which is
+            an error then: "undone", or "noticed".
     """
 
     name: str
@@ -31,10 +33,19 @@ class Attempt:
     levels: tuple[str, ...] = BOTH
     python: bool = False
     ends: str | None = None
+    afterwards: str | None = None
+
+    def claimed(self, level: str) -> str:
+        """What a level claims about it: "yes", "no", or what is done afterwards."""
+        return "yes" if level in self.levels else self.afterwards or "no"
 
 
 def sh(name: str, code: str, levels: tuple[str, ...] = BOTH, ends: str | None = None) -> Attempt:
     return Attempt(name, code, levels, ends=ends)
+
+
+def late(name: str, code: str, afterwards: str = "undone") -> Attempt:
+    return Attempt(name, code, BWRAP, afterwards=afterwards)
 
 
 def py(name: str, code: str, levels: tuple[str, ...] = BOTH, ends: str | None = None) -> Attempt:
@@ -81,11 +92,30 @@ ATTEMPTS = (
         _call(304, "-100", "ctypes.create_string_buffer(bytes([8, 0, 0, 0, 1, 0, 0, 0]) + bytes(8), 16)", "0"),
     ),
     # --- what is protected inside of it ---
-    sh("write a hook of git", "echo 'echo pwned' > .git/hooks/pre-commit && echo ESCAPED", BWRAP),
-    sh("change git's configuration", "echo '[core]' >> .git/config && echo ESCAPED", BWRAP),
-    sh("put another folder in the place of .git", "mv .git other && mkdir .git && echo ESCAPED", BWRAP),
-    sh("write into the journal", "echo '{}' >> .tissu/runs/journal.jsonl && echo ESCAPED", BWRAP),
-    sh("remove the journal", "rm -rf .tissu && ! test -e .tissu && echo ESCAPED", BWRAP),
+    late("write a hook of git", "echo 'echo pwned' > .git/hooks/pre-commit && echo ESCAPED"),
+    late("make a file a hook that git runs", "chmod +x .git/hooks/pre-push && echo ESCAPED"),
+    late("keep a second name of a hook, to write to it later", "ln .git/hooks/pre-push mine && echo ESCAPED"),
+    late("put a link in the place of a hook", "touch evil; ln -sf ../../evil .git/hooks/pre-push && echo ESCAPED"),
+    late("put another folder in the place of the hooks", "mv .git/hooks old && mkdir .git/hooks && echo ESCAPED"),
+    late("change git's configuration", "echo '[core]' >> .git/config && echo ESCAPED"),
+    late("remove git's configuration", "rm -f .git/config; ! test -e .git/config && echo ESCAPED"),
+    late("put another folder in the place of .git", "mv .git other && mkdir .git && echo ESCAPED"),
+    late(
+        "put a copy in the place of .git",
+        "cp -r .git new; mv .git other && mv new .git && echo ESCAPED",
+    ),
+    late("remove .git", "rm -rf .git; ! test -e .git/config && echo ESCAPED"),
+    late("change the rules of the project", "echo '[[allow]]' > .tissu/rules.toml && echo ESCAPED"),
+    late("move the rules away", "mv .tissu/rules.toml mine && echo ESCAPED"),
+    late("put another folder in the place of .tissu", "mv .tissu mine && mkdir .tissu && echo ESCAPED"),
+    late("write into the journal", "echo '{}' >> .tissu/runs/1/journal.jsonl && echo ESCAPED", "noticed"),
+    late(
+        "write into the journal and set its time back",
+        "f=.tissu/runs/1/journal.jsonl; touch -r $f old; printf '[]' | dd of=$f conv=notrunc && touch -r old $f "
+        "&& echo ESCAPED",
+        "noticed",
+    ),
+    late("remove the journal", "rm -rf .tissu/runs; ! test -e .tissu/runs && echo ESCAPED", "noticed"),
     # --- more rights ---
     sh("be root", 'test "$(id -u)" = 0 && echo ESCAPED'),
     sh("become root by sudo or su", "(sudo -n true || su -c true) </dev/null && echo ESCAPED"),

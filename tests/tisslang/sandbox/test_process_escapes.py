@@ -20,7 +20,13 @@ NOBODY = 65534
 
 pytestmark = pytest.mark.usefixtures("every_level")
 
-CASES = [(one, level, who) for one in ATTEMPTS for level in one.levels for who in USERS]
+CASES = [
+    (one, level, who)
+    for one in ATTEMPTS
+    for level in ("landlock", "bwrap")
+    if one.claimed(level) != "no"
+    for who in USERS
+]
 
 
 @cache
@@ -62,13 +68,16 @@ def test_there_are_more_than_fifty_attempts():
 @pytest.mark.parametrize(("one", "level", "who"), CASES, ids=[f"{c[1]}-{c[2]}-{c[0].name}" for c in CASES])
 def test_nobody_gets_out(one, level, who):
     came = outcomes(level, who)[one.name]
+    assert came["kept"], came
+    if one.claimed(level) in ("undone", "noticed"):
+        said = {"undone": "it was undone", "noticed": "nobody was at work on it"}[one.claimed(level)]
+        assert said in came["error"], came
+        return
     assert "error" not in came, came
     assert "ESCAPED" not in came["output"], came
     assert came["open"] == "open\n"
     assert came["outside"] == ["host.sock", "open.txt", "secret.txt"]
     assert came["cores"] == 0
-    if level == "bwrap":
-        assert came["config"] == "[core]\n"
     if one.ends is not None:
         assert came["ended_by"] == one.ends, came
 
