@@ -83,7 +83,7 @@ def _simple_commands(command: str) -> Iterator[list[str]]:
 
 
 def _without_meaning(part: re.Match[str]) -> str:
-    """A part of a command in which no operator is quoted; nothing of comments, and of the end of lines that go on."""
+    """A part of a command in which no operator is quoted; nothing of comments, and of ends of lines that go on."""
     text = part[1] or ""
     if text[:1] not in ("'", '"', "\\"):
         return text

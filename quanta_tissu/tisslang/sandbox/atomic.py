@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -12,15 +13,18 @@ from contextlib import suppress
 PERMISSIONS = 0o777
 """The bits of a mode that are kept: setuid and setgid never outlive a change of content."""
 
+_END = ".new"
+
 _NO_ANONYMOUS = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 
 
 def replace(folder: int, name: str, data: bytes, old: os.stat_result | None) -> None:
     """Put a file with this content at a name, durably.
 
-    The content is written without a name first (O_TMPFILE), where the file system can, so that a killed process
-    leaves nothing behind; then under a name of its own, then that name is moved over the old one. Nothing is ever
-    written *into* what was there: a device, a pipe or a hard link at that name is not touched, but replaced.
+    The content is written without a name first (O_TMPFILE), where the file system can, then gets a name of its
+    own, then that name is moved over the old one. A process that is killed between these two leaves that name
+    behind, and `sweep` removes it. Nothing is ever written *into* what was there: a device, pipe or hard link at
+    that name is not touched, but replaced.
 
     Args:
         folder: The descriptor of the folder that holds the name.
@@ -32,7 +36,7 @@ def replace(folder: int, name: str, data: bytes, old: os.stat_result | None) -> 
     Raises:
         OSError: Disk full, no permission ...; the old file is as it was.
     """
-    temporary = f".{name[:100]}.{secrets.token_hex(8)}.new"
+    temporary = f"{_beginning(name)}{secrets.token_hex(8)}{_END}"
     descriptor, named = _unnamed(folder), False
     if descriptor is None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,6 +59,17 @@ def replace(folder: int, name: str, data: bytes, old: os.stat_result | None) -> 
             os.unlink(temporary, dir_fd=folder)
         raise
     synchronise(folder)
+
+
+def sweep(folder: int, name: str) -> None:
+    """Remove what killed processes have left of replacing a file; none may be doing so now."""
+    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        for found in os.listdir(listed):
+            if re.fullmatch(re.escape(_beginning(name)) + "[0-9a-f]{16}" + re.escape(_END), found):
+                os.unlink(found, dir_fd=folder)
+    finally:
+        os.close(listed)
 
 
 def keep(descriptor: int, old: os.stat_result) -> None:
@@ -83,6 +98,10 @@ def synchronise(folder: int) -> None:
             os.close(descriptor)
 
     _if_allowed(bring)
+
+
+def _beginning(name: str) -> str:
+    return f".{name[:100]}."
 
 
 def _unnamed(folder: int) -> int | None:

@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -157,6 +157,14 @@ class ProjectFiles:
                 with self._opened(path, place) as file:
                     old = self._content(path, file)
             self._replace(path, place, old + data)
+
+    def sweep(self, path: str) -> None:
+        """Remove what a killed process has left beside a file that it was writing; nobody may be writing it now.
+
+        What stands in the way of that stands in the way of writing, too, which says so.
+        """
+        with suppress(FileMissingError, FileRefusedError, OSError), self._writing, self._place(path) as place:
+            atomic.sweep(place.folder, place.name)
 
     def make_directory(self, path: str) -> None:
         """Make a folder and those above it; one that is there stays.

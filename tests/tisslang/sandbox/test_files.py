@@ -374,3 +374,27 @@ def test_an_error_of_the_disk_is_no_refusal(files, root, monkeypatch):
     with pytest.raises(SandboxError, match="Input/output error") as caught:
         files.write("a", b"1")
     assert not isinstance(caught.value, FileRefusedError)
+
+
+def test_what_a_killed_process_leaves_beside_a_file_is_removed_and_nothing_else_is(files, root, monkeypatch):
+    """Before it gets the name of the file, its new content has one of its own."""
+
+    def end(*names, **folders):
+        raise KeyboardInterrupt
+
+    files.write("a", b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", end)
+        patched.setattr(os, "unlink", lambda *names, **folders: None)
+        with pytest.raises(KeyboardInterrupt):
+            files.write("a", b"new")
+    [left] = [path for path in root.iterdir() if path.name != "a"]
+    others = {".a.new", ".a.0123456789abcdeg.new", "a.0123456789abcdef.new"}
+    for name in others:
+        (root / name).touch()
+    for name in ("b", "no/folder", "../outside"):
+        files.sweep(name)
+    assert left.exists()
+    files.sweep("a")
+    assert {path.name for path in root.iterdir()} == others | {"a"}
+    assert files.read("a") == b"old"

@@ -54,6 +54,8 @@ def perform(
     path = as_text(action.path)
     try:
         changes = isinstance(action, WriteFile | AppendFile | DeleteFile)
+        if "again" in prepared:
+            files.sweep(path)
         if changes:
             _keep(files, path, keep)
         outcome = _perform(action, path, files, prepared)
