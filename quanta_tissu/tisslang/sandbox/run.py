@@ -38,7 +38,7 @@ _PACKAGE = str(Path(__file__).parents[3])
 _START = f"import sys; sys.path.append({_PACKAGE!r}); from quanta_tissu.tisslang.sandbox.child import main; main()"
 _EXCESS: dict[str, EndedBy] = {"memory": "memory", "processes": "processes", "disk": "disk"}
 _POLL = 0.01
-_PATIENCE = 15.0  # seconds that the helper has to end everything before it is ended itself
+_PATIENCE = 30.0  # seconds that the helper has to end everything before it is ended itself
 
 
 @dataclass(frozen=True, slots=True)

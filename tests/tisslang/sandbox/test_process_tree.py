@@ -19,6 +19,9 @@ def in_process(code):
         "import json, os, signal, subprocess, sys, time\n"
         "from quanta_tissu.tisslang.sandbox import process_tree, system_calls\n"
         "system_calls.process_control(system_calls.SUBREAPER, 1)\n"
+        "def until(true):\n"
+        "    while not true():\n"
+        "        time.sleep(0.01)\n"
         "def shell(text):\n"
         "    return subprocess.Popen(['sh', '-c', text], stdout=subprocess.PIPE)\n"
     )
@@ -26,7 +29,7 @@ def in_process(code):
         [sys.executable, "-c", begin + textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     return json.loads(done.stdout)
@@ -36,23 +39,23 @@ def test_children_and_theirs_are_found_also_those_that_went_away():
     found = in_process("""
         child = shell("sleep 70 & setsid sh -c 'sleep 70 & echo; wait' & wait")
         child.stdout.readline()
-        time.sleep(0.3)
-        names = [open(f"/proc/{one}/comm").read().strip() for one in process_tree.descendants(os.getpid())]
+        def names():
+            return [open(f"/proc/{one}/comm").read().strip() for one in process_tree.descendants(os.getpid())]
+        until(lambda: sorted(names()) == ["sh", "sh", "sleep", "sleep"])
         process_tree.end_all()
-        print(json.dumps([sorted(names), process_tree.descendants(os.getpid())]))
+        print(json.dumps(process_tree.descendants(os.getpid())))
     """)
-    assert found == [["sh", "sh", "sleep", "sleep"], []]
+    assert found == []
 
 
 def test_a_daemon_whose_parents_are_gone_is_ended():
     found = in_process("""
         child = shell("(setsid sleep 71 >/dev/null &) ; echo begun")
         child.wait()
-        time.sleep(0.3)
-        before = len(process_tree.descendants(os.getpid()))
-        print(json.dumps([before, process_tree.end_all(), process_tree.descendants(os.getpid())]))
+        until(lambda: len(process_tree.descendants(os.getpid())) == 1)
+        print(json.dumps([process_tree.end_all(), process_tree.descendants(os.getpid())]))
     """)
-    assert found == [1, True, []]
+    assert found == [True, []]
 
 
 def test_what_forks_without_end_does_not_outrun_it():
@@ -79,7 +82,7 @@ def test_what_a_killed_helper_left_is_known_by_its_pipe_or_its_session():
         by_pipe = subprocess.Popen(["sleep", "72"], pass_fds=[write])
         by_session = subprocess.Popen(["setsid", "sleep", "72"])
         reads = subprocess.Popen(["sleep", "72"], pass_fds=[read])
-        time.sleep(0.5)
+        until(lambda: os.getsid(by_session.pid) == by_session.pid)
         process_tree.end_orphans([os.fstat(read).st_ino], by_session.pid)
         print(json.dumps([by_pipe.wait(), by_session.wait(), reads.poll()]))
         reads.kill()

@@ -108,8 +108,9 @@ def test_what_one_command_did_is_never_taken_for_what_was_there_before_another(p
 
     def work():
         try:
-            run("sleep 3", root=project, policy=policy, timeout=60)
-        except SandboxError as error:  # where the first was undone only later
+            undone = "until grep -q core .git/config; do sleep 0.1; done"
+            run(undone, root=project, policy=policy, timeout=60)
+        except SandboxError as error:
             came.append(str(error))
 
     changed = threading.Event()
