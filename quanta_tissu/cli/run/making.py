@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +30,7 @@ unattended_option = click.option(
     "--unattended",
     type=click.Choice(["wait", "deny", "approve"]),
     help="When a person is needed: let the run wait, refuse, or approve unseen. By default the terminal is asked, "
-    "and without one it is refused.",
+    "and without one it is refused, but a choice waits.",
 )
 answer_option = click.option(
     "--answer",
@@ -44,6 +47,20 @@ anchor_option = click.option(
     help="Append the end of the record to this file as it grows: `tissu audit --anchor FILE` then finds what was "
     "cut off.",
 )
+model_option = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="[NAME=]MODEL",
+    help="The model that is asked: a checkpoint's folder, https://host/v1#model, mock:answers.yaml, "
+    "cassette:file.jsonl[=MODEL]. With a name, what `@model NAME` means.",
+)
+environment_option = click.option(
+    "--env", "environment", multiple=True, metavar="NAME", help="Let commands see a variable. Repeatable."
+)
+secret_option = click.option(
+    "--secret", "secrets", multiple=True, metavar="NAME", help="Let commands see a secret. Repeatable."
+)
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show what commands and models write.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print an object a line for what happens.")
 
@@ -55,6 +72,50 @@ def known_secrets() -> tuple[Mapping[str, str], Redactor]:
 
     values = open_secrets().all()
     return values, Redactor(values)
+
+
+def named_models(given: Sequence[str]) -> dict[str, str]:
+    """Models by name; that without a name is asked by default."""
+    found: dict[str, str] = {}
+    for one in given:
+        named = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", one)
+        found[named.group(1) if named else ""] = named.group(2) if named else one
+    return found
+
+
+def refuse_missing(
+    models: Mapping[str, str],
+    environment: Sequence[str],
+    wanted: Sequence[str],
+    secrets: Mapping[str, str],
+    root: Path,
+) -> None:
+    """Refuse what a run is to have and what is not there, before anything is done.
+
+    Args:
+        models: Models by name.
+        environment: Names of variables that commands are to see.
+        wanted: Names of secrets that they are to see.
+        secrets: All secrets that there are.
+        root: The project's folder.
+
+    Raises:
+        TissuError: A model is none, or there is no such variable or secret.
+    """
+    from quanta_tissu.errors import ConfigError
+    from quanta_tissu.tisslang.llm.opening import refuse_unknown
+
+    for model in models.values():
+        refuse_unknown(model, root)
+    for name in environment:
+        if name not in os.environ:
+            close = get_close_matches(name, os.environ, n=1)
+            raise ConfigError(
+                f"there is no variable {name!r} in the environment, which --env would let commands see",
+                hint=f"did you mean {close[0]}?" if close else "set it, or leave --env out",
+            )
+    for name in wanted:
+        _secret(secrets, name)
 
 
 def performer_maker(

@@ -12,11 +12,13 @@ from quanta_tissu.cli.numbers import FiniteRange
 from quanta_tissu.cli.run.making import (
     anchor_option,
     answer_option,
+    environment_option,
     json_option,
+    model_option,
+    secret_option,
     unattended_option,
     verbose_option,
 )
-from quanta_tissu.errors import ConfigError
 
 _PRICE = FiniteRange(0)
 
@@ -37,14 +39,7 @@ _PRICE = FiniteRange(0)
     "not work. `tissu doctor` shows what works here.",
 )
 @click.option("--network", is_flag=True, help="Let commands use the network.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="[NAME=]MODEL",
-    help="The model that is asked: a checkpoint's folder, https://host/v1#model, mock:answers.yaml, "
-    "cassette:file.jsonl[=MODEL]. With a name, what `@model NAME` means.",
-)
+@model_option
 @click.option(
     "--price",
     type=(_PRICE, _PRICE),
@@ -53,10 +48,8 @@ _PRICE = FiniteRange(0)
     help="What a million tokens of a prompt and of an answer cost, for the budget COST.",
 )
 @click.option("--database", metavar="DB", default="", help="The database; by default .tissu/database.db.")
-@click.option(
-    "--env", "environment", multiple=True, metavar="NAME", help="Let commands see a variable. Repeatable."
-)
-@click.option("--secret", "secrets", multiple=True, metavar="NAME", help="Let commands see a secret. Repeatable.")
+@environment_option
+@secret_option
 @answer_option
 @unattended_option
 @anchor_option
@@ -93,12 +86,19 @@ def command(
       tissu run plan.tiss --answer approve --unattended wait
     """
     from quanta_tissu.cli.lang.scripts import read_script
-    from quanta_tissu.cli.run.making import known_secrets, performer_maker, refuse_wrong, tell, tell_unused
+    from quanta_tissu.cli.run.making import (
+        known_secrets,
+        named_models,
+        performer_maker,
+        refuse_missing,
+        refuse_wrong,
+        tell,
+        tell_unused,
+    )
     from quanta_tissu.cli.run.person import whom_to_ask
     from quanta_tissu.cli.run.watching import Events, Progress
     from quanta_tissu.cli.runs.shared import refuse_other
     from quanta_tissu.tisslang.engine.program import read_program
-    from quanta_tissu.tisslang.llm.opening import refuse_unknown
     from quanta_tissu.tisslang.running.lifecycle import Options, new_name, start
     from quanta_tissu.tisslang.running.people import Prepared
     from quanta_tissu.tisslang.running.rules import read_rules
@@ -110,20 +110,15 @@ def command(
     options = Options(
         sandbox=sandbox or best_level().value,
         network=network,
-        models=_models(models),
+        models=named_models(models),
         database=database,
         environment=tuple(environment),
         secrets=tuple(secrets),
         prices=price,
     )
-    for model in options.models.values():
-        refuse_unknown(model, root)
-    _refuse_unset(environment)
-    refuse_other(anchors)
     values, redactor = known_secrets()
-    for secret in secrets:
-        if secret not in values:
-            raise ConfigError(f"there is no secret {secret}", hint=f"tissu secret set {secret}")
+    refuse_missing(options.models, environment, secrets, values, root)
+    refuse_other(anchors)
     rules = read_rules(root / ".tissu" / "rules.toml")
     watcher = Events() if as_json else Progress(verbose=verbose)
     name = new_name()
@@ -148,28 +143,3 @@ def command(
         click.get_current_context().exit(ExitCode.INTERRUPTED)
     tell_unused(person, ending)
     tell(ending, watcher)
-
-
-def _refuse_unset(names: Sequence[str]) -> None:
-    """Refuse variables that are not there, which commands would silently lack."""
-    import os
-    from difflib import get_close_matches
-
-    for name in names:
-        if name not in os.environ:
-            close = get_close_matches(name, os.environ, n=1)
-            raise ConfigError(
-                f"there is no variable {name!r} in the environment, which --env would let commands see",
-                hint=f"did you mean {close[0]}?" if close else "set it, or leave --env out",
-            )
-
-
-def _models(given: Sequence[str]) -> dict[str, str]:
-    """Models by name; that without a name is asked by default."""
-    import re
-
-    found: dict[str, str] = {}
-    for one in given:
-        named = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", one)
-        found[named.group(1) if named else ""] = named.group(2) if named else one
-    return found

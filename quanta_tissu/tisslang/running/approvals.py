@@ -120,8 +120,9 @@ def described(effect: Effect, facts: Mapping[str, Any]) -> str:
 
 
 def why(rule: Rule) -> str:
-    """The reason of a rule, in brackets."""
-    return f" ({rule.why})" if rule.why else ""
+    """The reason of a rule, or else what it is about, in brackets."""
+    said = rule.why or rule.about
+    return f" ({said})" if said else ""
 
 
 def plain(value: Any) -> Any:

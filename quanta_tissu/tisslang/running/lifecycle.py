@@ -7,8 +7,9 @@ import getpass
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from quanta_tissu import __version__
@@ -161,6 +162,9 @@ def resume(
     again: bool = False,
     anchors: Path | None = None,
     root: Path | None = None,
+    models: Mapping[str, str] = MappingProxyType({}),
+    environment: Sequence[str] = (),
+    secrets: Sequence[str] = (),
 ) -> Ending:
     """Go on with a run: what is recorded is not done again.
 
@@ -177,6 +181,9 @@ def resume(
         again: Whether to do the step that failed again, from its beginning; of branches that failed, each.
         anchors: As in `start`.
         root: The project that it is to go on in, if that is known; the run must be one of it.
+        models: Models that the run gets besides those that it has, or instead of those of the same names.
+        environment: Variables that its commands may see from now on, too.
+        secrets: Secrets that they may see from now on, too.
 
     Raises:
         ConfigError: The edited script has the value of a secret in it.
@@ -201,9 +208,17 @@ def resume(
         if not accept_changes:
             _refuse_moved(journal, Path(first["root"]))
             _refuse_changed_files(journal, from_here)
-        options = _options(first["options"])
+        before = _options(journal)
+        options = replace(
+            before,
+            models={**before.models, **models},
+            environment=tuple(dict.fromkeys((*before.environment, *environment))),
+            secrets=tuple(dict.fromkeys((*before.secrets, *secrets))),
+        )
         performer = doer(journal, options)  # what it lacks is said before anything is recorded
         more: dict[str, Any] = {"again": list(from_here)} if again else {}
+        if options != before:
+            more["options"] = asdict(options)
         if edited is not None:
             more |= {"script": edited.main.source.name, "sources": edited.sources()}
         journal.append("run.resume", durable=True, by=_user(), engine=__version__, **more)
@@ -240,7 +255,7 @@ def replay(folder: Path, *, watcher: Watcher) -> Ending:
     """
     with Journal.read(folder) as journal:
         program = thaw(_sources(journal))
-        options = _options(journal.expanded(journal.records[0])["options"])
+        options = _options(journal)
         conductor = Conductor(journal, None, Nobody(), watcher)
         ending = _conducted(conductor, program, options, journal)
     recorded = next((one for one in reversed(journal.records) if one.kind == "run.end"), None)
@@ -255,13 +270,13 @@ def replay(folder: Path, *, watcher: Watcher) -> Ending:
 
 
 def read_options(folder: Path) -> Options:
-    """How a run was made.
+    """How a run was made, or last gone on with.
 
     Raises:
         JournalError: There is no such run.
     """
     with Journal.read(folder) as journal:
-        return _options(journal.expanded(journal.records[0])["options"])
+        return _options(journal)
 
 
 def refuse_changed_record(folder: Path) -> None:
@@ -392,7 +407,12 @@ def _sources(journal: Journal) -> Mapping[str, str]:
     return found
 
 
-def _options(data: Mapping[str, Any]) -> Options:
+def _options(journal: Journal) -> Options:
+    """How the run was last gone on with."""
+    data: Mapping[str, Any] = {}
+    for record in journal.records:
+        if record.kind in ("run.start", "run.resume"):
+            data = journal.expanded(record).get("options", data)
     lists = {name: tuple(data[name]) for name in ("environment", "secrets", "prices")}
     return Options(**{**data, **lists})
 

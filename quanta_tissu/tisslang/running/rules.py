@@ -62,6 +62,14 @@ class Rule:
     facts: Mapping[str, tuple[str, ...] | bool]
     why: str = ""
 
+    @property
+    def about(self) -> str:
+        """What an effect must be, as people read it."""
+        return ", ".join(
+            f"{name} = {str(wanted).lower() if isinstance(wanted, bool) else ' or '.join(wanted)}"
+            for name, wanted in self.facts.items()
+        )
+
     def fits(self, facts: Mapping[str, Any]) -> bool:
         """Whether an effect with these facts is meant."""
         return all(self._fits(name, wanted, facts.get(name)) for name, wanted in self.facts.items())

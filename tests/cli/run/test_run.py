@@ -132,6 +132,39 @@ def test_rules_of_the_project(project, capsys):
     assert (project / "kept" / "a.txt").exists()
 
 
+def test_a_rule_without_a_reason_says_what_it_is_about(project, capsys):
+    (project / ".tissu").mkdir()
+    (project / ".tissu" / "rules.toml").write_text(
+        '[[rule]]\ndecision = "deny"\nprogram = ["curl", "wget"]\nnetwork = false\n'
+    )
+    write(project, 'RUN "wget example.org"')
+    assert tissu(["run", "plan.tiss"]) == 1
+    assert "a rule forbids it (program = curl or wget, network = false)" in capsys.readouterr().err
+
+
+def test_a_run_that_lacked_a_model_and_a_variable_goes_on_with_them(project, capsys, monkeypatch):
+    write(
+        project,
+        'STEP "a" {\nPROMPT_AGENT "Hello" INTO said\nLOG "{{said}}"\n}\n'
+        'STEP "b" {\nRUN "echo $COLOUR"\nASSERT LAST_RUN.STDOUT CONTAINS "blue"\n}',
+    )
+    (project / "answers.yaml").write_text("- good day\n")
+    assert tissu(["run", "plan.tiss"]) == 1
+    (name,) = runs(project)
+    assert tissu(["resume", name, "--again"]) == 1
+    assert "and none is named" in capsys.readouterr().err
+    assert tissu(["resume", name, "--again", "--model", "nowhere"]) != 0
+    assert tissu(["resume", name, "--again", "--model", "mock:answers.yaml"]) == 1
+    assert "good day" in capsys.readouterr().out
+    assert tissu(["resume", name, "--again", "--env", "COLOUR"]) == 2
+    assert "there is no variable 'COLOUR'" in capsys.readouterr().err
+    assert tissu(["resume", name, "--again", "--secret", "KEY"]) == 2
+    assert "there is no secret KEY" in capsys.readouterr().err
+    monkeypatch.setenv("COLOUR", "blue")
+    assert tissu(["resume", name, "--again", "--env", "COLOUR"]) == 0
+    assert tissu(["replay", name]) == 0
+
+
 def test_rules_that_are_none(project, capsys):
     (project / ".tissu").mkdir()
     (project / ".tissu" / "rules.toml").write_text('[[rule]]\ndecision = "perhaps"\n')

@@ -275,6 +275,19 @@ def test_a_run_goes_on_with_its_script_as_it_was_whatever_became_of_the_file(tmp
     assert go_on(ending.folder, answers=("continue",)).variables == {"a": 1}
 
 
+def test_models_variables_and_secrets_that_are_named_come_to_those_of_the_run(tmp_path):
+    folder = run("ASSERT 1 == 2", tmp_path).folder
+    go_on(folder, models={"": "mock:a", "judge": "mock:b"}, environment=["HOME"], secrets=["KEY"])
+    go_on(folder, models={"judge": "mock:c"}, environment=["HOME", "LANG"])
+    go_on(folder)
+    assert read_options(folder) == replace(
+        OPTIONS, models={"": "mock:a", "judge": "mock:c"}, environment=("HOME", "LANG"), secrets=("KEY",)
+    )
+    with Journal.read(folder) as journal:
+        recorded = ["options" in one.fields for one in journal.records if one.kind == "run.resume"]
+    assert recorded == [True, True, False]
+
+
 def test_an_edited_script_is_the_script_from_then_on(tmp_path):
     ending = run("PAUSE\nVAR a = 1", tmp_path)
     assert go_on(ending.folder, edited=program("PAUSE\nVAR a = 2")).status == "paused"
