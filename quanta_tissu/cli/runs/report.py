@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from quanta_tissu.cli.failures import ExitCode
 from quanta_tissu.cli.runs.shared import project_folder, project_option
 
 
@@ -31,7 +32,7 @@ def command(name: str, project: Path | None, out: Path | None, anchors: Path | N
     It shows what was asked and done, in which order and for how long, with commands and what they wrote,
     differences of files, prompts and answers, what people were asked and said, budgets, assertions, and if the
     record is whole. It needs nothing from elsewhere, follows the light or dark of the reader, and can be printed.
-    Without a RUN it is of the last one.
+    Without a RUN it is of the last one. The exit code is 1 if the record is not what was written.
 
     \b
     Examples:
@@ -40,13 +41,17 @@ def command(name: str, project: Path | None, out: Path | None, anchors: Path | N
     """
     from quanta_tissu.cli.writing import write_text
     from quanta_tissu.tisslang.journal.runs import find_run
+    from quanta_tissu.tisslang.journal.verify import verify
     from quanta_tissu.tisslang.report.page import is_report, report
 
     folder = find_run(name, project_folder(project))
     page = report(folder, anchors=anchors)
     if out is not None and str(out) == "-":
         click.echo(page, nl=False)
-        return
-    out = out or Path(f"{folder.name}.html")
-    write_text(out, page, ours=is_report)
-    click.echo(str(out))
+    else:
+        out = out or Path(f"{folder.name}.html")
+        write_text(out, page, ours=is_report)
+        click.echo(str(out))
+    if not verify(folder, anchors=anchors).ok:
+        click.echo(f"the record is not what was written: tissu audit {folder.name} shows where", err=True)
+        click.get_current_context().exit(ExitCode.FAILURE)

@@ -33,3 +33,12 @@ def test_anchors_kept_elsewhere_are_compared(tissu, project, tmp_path):
     elsewhere = str(tmp_path / "anchors.jsonl")
     tissu("audit", "--note", elsewhere)
     assert "1 anchor kept elsewhere in it" in tissu("report", "--out", "-", "--anchor", elsewhere).out
+
+
+def test_a_record_that_was_changed_is_shown_and_is_a_failure(tissu, project):
+    journal = project / ".tissu" / "runs" / "failed-1" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace("other.tiss", "OTHER.tiss"))
+    outcome = tissu("report", "failed-1")
+    assert (outcome.code, outcome.out) == (1, "failed-1.html\n")
+    assert "tissu audit failed-1 shows where" in outcome.err
+    assert (project / "failed-1.html").exists()
