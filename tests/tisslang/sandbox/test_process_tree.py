@@ -40,7 +40,10 @@ def test_children_and_theirs_are_found_also_those_that_went_away():
         child = shell("sleep 70 & setsid sh -c 'sleep 70 & echo; wait' & wait")
         child.stdout.readline()
         def names():
-            return [open(f"/proc/{one}/comm").read().strip() for one in process_tree.descendants(os.getpid())]
+            try:
+                return [open(f"/proc/{one}/comm").read().strip() for one in process_tree.descendants(os.getpid())]
+            except OSError:  # one has ended meanwhile
+                return []
         until(lambda: sorted(names()) == ["sh", "sh", "sleep", "sleep"])
         process_tree.end_all()
         print(json.dumps(process_tree.descendants(os.getpid())))
