@@ -45,13 +45,14 @@ def command(name: str, project: Path | None, out: Path | None, anchors: Path | N
     from quanta_tissu.tisslang.report.page import is_report, report
 
     folder = find_run(name, project_folder(project))
-    page = report(folder, anchors=anchors)
+    verdict = verify(folder, anchors=anchors)
+    page = report(folder, verdict)
     if out is not None and str(out) == "-":
         click.echo(page, nl=False)
     else:
         out = out or Path(f"{folder.name}.html")
         write_text(out, page, ours=is_report)
         click.echo(str(out))
-    if not verify(folder, anchors=anchors).ok:
+    if not verdict.ok:
         click.echo(f"the record is not what was written: tissu audit {folder.name} shows where", err=True)
         click.get_current_context().exit(ExitCode.FAILURE)

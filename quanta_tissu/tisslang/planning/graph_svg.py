@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -85,15 +86,15 @@ def _arrow(x: float, top: float, bottom: float) -> str:
     return f'<path class="edge" marker-end="url(#end)" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>'
 
 
-class _Part:
+class _Part(ABC):
     """Something that can be drawn; arrows come to the middle of its top, and leave from its bottom."""
 
     width: float
     height: float
 
+    @abstractmethod
     def draw(self, x: float, y: float) -> Iterator[str]:
         """Its elements, with the upper left corner at a place."""
-        raise NotImplementedError
 
 
 @dataclass

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quanta_tissu.tisslang.journal.verify import Verdict, verify
+from quanta_tissu.tisslang.journal.verify import Verdict
 from quanta_tissu.tisslang.report.changes import Contents, in_all
 from quanta_tissu.tisslang.report.failure import render_failure
 from quanta_tissu.tisslang.report.markup import Child, Html, element, joined
@@ -34,17 +34,17 @@ _STATUS = {
 _STEP = {"done": ("good", "✓"), "ok": ("good", "✓"), "failed": ("bad", "✗"), "open": ("wait", "…")}
 
 
-def report(folder: Path, *, anchors: Path | None = None) -> str:
+def report(folder: Path, verdict: Verdict) -> str:
     """The page of a run, as text.
 
     Args:
         folder: The run's.
-        anchors: A file of anchors that was kept elsewhere, to compare with.
+        verdict: Whether its record is what was written (`verify`).
 
     Raises:
         JournalError: There is no record of it.
     """
-    return str(_page(tell(folder), verify(folder, anchors=anchors)))
+    return str(_page(tell(folder), verdict))
 
 
 def is_report(beginning: bytes) -> bool:

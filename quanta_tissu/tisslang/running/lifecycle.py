@@ -26,6 +26,7 @@ from quanta_tissu.tisslang.engine.program import Program, thaw
 from quanta_tissu.tisslang.engine.scope import Scope
 from quanta_tissu.tisslang.engine.values import Value
 from quanta_tissu.tisslang.journal.journal import Journal
+from quanta_tissu.tisslang.journal.record import Record
 from quanta_tissu.tisslang.journal.redaction import Redactor
 from quanta_tissu.tisslang.journal.verify import verify
 from quanta_tissu.tisslang.running.approvals import Paused
@@ -197,7 +198,7 @@ def resume(
     refuse_changed_record(folder)
     with Journal.open(folder, redactor=redactor, anchors=anchors) as journal:
         first = journal.expanded(journal.records[0])
-        ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
+        ended = _last_end(journal)
         if ended is not None and ended.fields.get("status") == "done" and edited is None:
             raise JournalError(
                 f"the run {folder.name} is done",
@@ -225,6 +226,11 @@ def resume(
         return _go(journal, program, options, performer, person, watcher, rules, from_here)
 
 
+def _last_end(journal: Journal) -> Record | None:
+    """How the run last ended, or that it was gone on with since."""
+    return next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
+
+
 def _failed_steps(journal: Journal) -> tuple[str, ...]:
     """The paths of the steps that the run failed in, or of its last effect, if those did nothing.
 
@@ -232,7 +238,7 @@ def _failed_steps(journal: Journal) -> tuple[str, ...]:
         JournalError: The run did not fail, or there is nothing that could be done again.
     """
     name = journal.folder.name
-    ended = next((one for one in reversed(journal.records) if one.kind in ("run.end", "run.resume")), None)
+    ended = _last_end(journal)
     if ended is None or ended.fields.get("status") != "failed":
         raise JournalError(f"the run {name} did not fail", hint="tissu resume without --again goes on")
     said = journal.expanded(ended)
@@ -398,21 +404,21 @@ def _other_text(files: ProjectFiles, path: str, text: str, redactor: Redactor) -
     return "" if now == text else "was changed"
 
 
-def _sources(journal: Journal) -> Mapping[str, str]:
-    """The script as it was last gone on with."""
-    found: Mapping[str, str] = {}
+def _last_given(journal: Journal, name: str) -> Mapping[str, Any]:
+    """What a run was begun with, or last gone on with: not every time anew."""
+    found: Mapping[str, Any] = {}
     for record in journal.records:
         if record.kind in ("run.start", "run.resume"):
-            found = journal.expanded(record).get("sources", found)
+            found = journal.expanded(record).get(name, found)
     return found
 
 
+def _sources(journal: Journal) -> Mapping[str, str]:
+    return _last_given(journal, "sources")
+
+
 def _options(journal: Journal) -> Options:
-    """How the run was last gone on with."""
-    data: Mapping[str, Any] = {}
-    for record in journal.records:
-        if record.kind in ("run.start", "run.resume"):
-            data = journal.expanded(record).get("options", data)
+    data = _last_given(journal, "options")
     lists = {name: tuple(data[name]) for name in ("environment", "secrets", "prices")}
     return Options(**{**data, **lists})
 

@@ -41,8 +41,9 @@ def test_a_database_is_served_until_ctrl_c(served, notes):
     assert process.returncode in (0, 130)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_with_a_certificate_it_speaks_https_and_asks_for_tokens(served, tissu, notes, tmp_path):
+def test_with_a_certificate_it_speaks_https_and_asks_for_tokens(served, tissu, notes, tmp_path, unavailable):
+    if shutil.which("openssl") is None:
+        unavailable("there is no openssl, which makes a certificate (apt-get install openssl)")
     key, cert, tokens = (str(tmp_path / name) for name in ("key.pem", "cert.pem", "tokens.json"))
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]

@@ -73,7 +73,7 @@ def test_a_run_is_told_from_its_record(project):
     assert story.budgets[0].spent == summary.tokens > 0
     assert story.sources == {"plan.tiss": SCRIPT}
 
-    page = report(folder)
+    page = report(folder, verify(folder))
     assert "^" * len('result CONTAINS "Charles"') in page
     assert "+the end" in page
     assert "Ada met." in page

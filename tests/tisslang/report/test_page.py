@@ -11,7 +11,9 @@ import pytest
 
 from quanta_tissu.errors import JournalError
 from quanta_tissu.tisslang.journal.journal import Journal
-from quanta_tissu.tisslang.report.page import is_report, report
+from quanta_tissu.tisslang.journal.verify import verify
+from quanta_tissu.tisslang.report import page as pages
+from quanta_tissu.tisslang.report.page import is_report
 
 HOSTILE = (
     "</title></style></pre></details><script>document.title = 'broken'</script>"
@@ -20,6 +22,10 @@ HOSTILE = (
     "\x00\x1b[31mred\x1b]0;title\x07 \u202eevil\u2066"
     " \ud800 javascript:alert(1)"
 )
+
+
+def report(folder):
+    return pages.report(folder, verify(folder))
 
 
 class Page(HTMLParser):
@@ -187,7 +193,7 @@ class TestWhatIsTold:
         (tmp_path / "run" / "journal.jsonl").write_text("")
         with pytest.raises(JournalError, match="has no record"):
             report(tmp_path / "run")
-        with pytest.raises(JournalError, match="cannot be read"):
+        with pytest.raises(JournalError, match="there is no run at"):
             report(tmp_path / "none")
 
 
